@@ -459,7 +459,7 @@ impl fmt::Display for Ipv4Key {
 }
 
 /// An address on an interface.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Address {
     /// Interface index.
@@ -543,7 +543,7 @@ pub struct Observed {
 }
 
 /// One change of the kernel's state: all that connects the planner with the kernel room.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
 pub enum Step {
     /// Change a per-interface IPv4 setting.
@@ -574,4 +574,23 @@ pub enum Step {
     DelRoute(Route),
     /// Remove one of our addresses.
     DelAddress(Address),
+}
+
+impl Step {
+    /// The interface that it concerns; none for rules.
+    #[must_use]
+    pub fn ifindex(&self) -> Option<u32> {
+        match self {
+            Self::SetIpv4 { ifindex, .. } | Self::LinkUp { ifindex } => Some(*ifindex),
+            Self::AddAddress(address) | Self::DelAddress(address) => Some(address.ifindex),
+            Self::AddRoute(route) | Self::ReplaceRoute(route) | Self::DelRoute(route) => Some(route.oif),
+            Self::AddRule(_) | Self::DelRule(_) => None,
+        }
+    }
+
+    /// Whether it takes something away.
+    #[must_use]
+    pub fn removes(&self) -> bool {
+        matches!(self, Self::DelAddress(_) | Self::DelRoute(_) | Self::DelRule(_))
+    }
 }

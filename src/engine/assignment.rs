@@ -1,5 +1,7 @@
 //! What the cluster says for one node, and how a new word succeeds an older one: absence is not deletion.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Labels, NodeName, PoolRef, Slice};
@@ -79,4 +81,55 @@ pub struct Problem {
     pub field: String,
     /// What is wrong and how to mend it.
     pub message: String,
+}
+
+impl Assignment {
+    /// The assignment of a node of which nothing was ever heard.
+    #[must_use]
+    pub fn empty(node: NodeName) -> Self {
+        Self { node, pools: Vec::new(), ports: Vec::new(), problems: Vec::new() }
+    }
+
+    /// This word, completed by what `previous` said of pools in use and of ports and this one no longer says.
+    ///
+    /// A pool `in_use` that lost its slice (pool deleted, status cleared, object not usable) keeps the slice that it had,
+    /// and its [`Standing`] tells why; a port that is gone stays. Only a slice that is *said* to be another one replaces
+    /// the old one. Pools that nobody uses are forgotten with their absence.
+    #[must_use]
+    pub fn succeed(mut self, previous: &Self, in_use: &BTreeSet<PoolRef>) -> Self {
+        for old in previous.pools.iter().filter(|p| p.slice.is_some() && in_use.contains(&p.pool)) {
+            match self.pools.iter_mut().find(|p| p.pool == old.pool) {
+                None => {
+                    self.pools.push(AssignedPool { standing: Standing::Gone, ..old.clone() });
+                }
+                Some(new) if new.slice.is_none() => {
+                    new.slice.clone_from(&old.slice);
+                    if new.standing == Standing::Current {
+                        new.standing = Standing::Gone;
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        self.pools.sort_by(|a, b| a.pool.cmp(&b.pool));
+        for old in &previous.ports {
+            if self.port(&old.service_id, &old.interface_name).is_none() {
+                self.ports.push(old.clone());
+            }
+        }
+        self.ports.sort();
+        self
+    }
+
+    /// The pool `pool`.
+    #[must_use]
+    pub fn pool(&self, pool: &PoolRef) -> Option<&AssignedPool> {
+        self.pools.iter().find(|p| p.pool == *pool)
+    }
+
+    /// The port that is the interface `interface_name` of the service `service_id`.
+    #[must_use]
+    pub fn port(&self, service_id: &str, interface_name: &str) -> Option<&ChainPort> {
+        self.ports.iter().find(|p| p.service_id == service_id && p.interface_name == interface_name)
+    }
 }

@@ -1,9 +1,16 @@
 //! The plan: ordered steps from observed to desired. Data, never code.
+//!
+//! Order: settings, addresses, links, routes, rules, and only then removals, so that the new stands before the old goes.
+//! (Addresses before links: bringing a device up is what costs, and its kernel routes come with it.) The plan never
+//! names anything that is not marked or recorded as ours.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{IfName, Ipv4Key};
+use super::desired::{Desired, DesiredLink};
+use crate::model::{Address, IfName, Ipv4Key, Link, Observed, Route, RoutingNumbers, Rule, Step, TABLE_MAIN};
 
 /// What the agent put into the kernel where the kernel itself cannot tell whose it is. Recorded before it becomes
 /// visible; valid for one boot only, as a reboot takes it all away.
@@ -11,19 +18,17 @@ use crate::model::{IfName, Ipv4Key};
 #[serde(rename_all = "camelCase", default)]
 pub struct Owned {
     /// Addresses that the agent added.
-    pub addresses: Vec<OwnedAddress>,
+    pub addresses: BTreeSet<OwnedAddress>,
     /// Settings that the agent changed.
-    pub settings: Vec<OwnedSetting>,
+    pub settings: BTreeSet<OwnedSetting>,
 }
 
 /// An address that the agent added.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OwnedAddress {
-    /// Index of the interface at that time.
+    /// Index of the interface.
     pub ifindex: u32,
-    /// Name of the interface at that time.
-    pub netdev: IfName,
     /// The address with its length.
     pub address: IpNet,
 }
@@ -32,7 +37,7 @@ pub struct OwnedAddress {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OwnedSetting {
-    /// Index of the interface at that time.
+    /// Index of the interface.
     pub ifindex: u32,
     /// Name of the interface at that time.
     pub netdev: IfName,
@@ -40,4 +45,359 @@ pub struct OwnedSetting {
     pub key: Ipv4Key,
     /// The value that stood before.
     pub previous: u32,
+}
+
+impl Owned {
+    /// Whether `address` is ours: recorded, or marked so by the kernel (IFA_PROTO, 5.18+).
+    #[must_use]
+    pub fn has(&self, address: &Address, numbers: &RoutingNumbers) -> bool {
+        address.protocol == numbers.protocol
+            || self.addresses.contains(&OwnedAddress { ifindex: address.ifindex, address: address.address })
+    }
+
+    fn setting(&self, ifindex: u32, key: Ipv4Key) -> Option<&OwnedSetting> {
+        self.settings.iter().find(|s| s.ifindex == ifindex && s.key == key)
+    }
+}
+
+/// Ordered steps, and what must be recorded before the first of them is taken.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// What to do, in order.
+    pub steps: Vec<Step>,
+    /// What is in the way, and is not ours to remove.
+    pub findings: Vec<Finding>,
+    /// The record of what is ours, with what the steps will add.
+    pub owned: Owned,
+}
+
+/// Something foreign in the way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "finding", rename_all = "kebab-case")]
+pub enum Finding {
+    /// Another route has the place (table, destination, metric) of ours.
+    RouteTaken {
+        /// Ours.
+        wanted: Route,
+        /// The one that is there.
+        present: Route,
+    },
+}
+
+/// How much of the kernel's state `observed` shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    All,
+    /// Some links with their addresses and routes.
+    Links,
+}
+
+/// The steps from `observed` to `desired`.
+#[must_use]
+pub fn plan(
+    desired: &Desired,
+    observed: &Observed,
+    owned: &Owned,
+    numbers: &RoutingNumbers,
+    scope: Scope,
+) -> Plan {
+    let mut draft = Draft { owned: owned.clone(), ..Draft::default() };
+    let view = View::new(observed, owned, numbers);
+    let nothing = DesiredLink::default();
+    let mut held = desired.unplaced.clone();
+    for (ifindex, link) in &observed.links {
+        let wanted = desired.links.get(ifindex);
+        let addresses = view.addresses.get(ifindex).map_or(&[][..], Vec::as_slice);
+        if wanted.is_some_and(|w| w.hold) {
+            held.extend(addresses.iter().map(|a| a.address.addr()));
+        }
+        if let Some(wanted) = wanted {
+            draft.add(link, wanted, addresses, &view);
+        }
+        let keeps = addresses.iter().any(|a| desired.unplaced.contains(&a.address.addr()));
+        if !keeps && !wanted.is_some_and(|w| w.hold) {
+            draft.remove(link, wanted.unwrap_or(&nothing), addresses, &view);
+        }
+    }
+    if scope == Scope::All {
+        draft.rules(desired, observed, numbers, |rule| rule.from.is_some_and(|f| held.contains(&f.addr())));
+        // What is neither there nor about to be is no longer on record, lest an administrator's address be taken for ours.
+        draft.owned.addresses.retain(|o| view.has(o) || desired.has(o));
+        draft.owned.settings.retain(|s| observed.links.get(&s.ifindex).is_some_and(|l| l.name == s.netdev));
+    }
+    draft.finish()
+}
+
+impl Desired {
+    fn has(&self, owned: &OwnedAddress) -> bool {
+        let link = self.links.get(&owned.ifindex);
+        link.is_some_and(|l| l.addresses.iter().any(|a| a.address == owned.address))
+    }
+}
+
+/// The observed state, by what it is looked up by.
+struct View<'a> {
+    addresses: HashMap<u32, Vec<&'a Address>>,
+    routes: HashMap<(u32, IpNet, u32), Vec<&'a Route>>,
+    by_link: HashMap<u32, Vec<&'a Route>>,
+    owned: &'a Owned,
+    numbers: &'a RoutingNumbers,
+}
+
+impl<'a> View<'a> {
+    fn new(observed: &'a Observed, owned: &'a Owned, numbers: &'a RoutingNumbers) -> Self {
+        let mut view = Self {
+            addresses: HashMap::new(),
+            routes: HashMap::new(),
+            by_link: HashMap::new(),
+            owned,
+            numbers,
+        };
+        for address in &observed.addresses {
+            view.addresses.entry(address.ifindex).or_default().push(address);
+        }
+        for route in &observed.routes {
+            view.routes.entry(key(route)).or_default().push(route);
+            view.by_link.entry(route.oif).or_default().push(route);
+        }
+        view
+    }
+
+    fn has(&self, owned: &OwnedAddress) -> bool {
+        self.addresses.get(&owned.ifindex).is_some_and(|all| all.iter().any(|a| a.address == owned.address))
+    }
+
+    fn at(&self, route: &Route) -> &[&'a Route] {
+        self.routes.get(&key(route)).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// What the kernel tells IPv4 routes apart by (RFC 1812 TOS aside).
+fn key(route: &Route) -> (u32, IpNet, u32) {
+    (route.table, route.dst, route.metric)
+}
+
+/// The same way, whoever set it.
+fn same_way(a: &Route, b: &Route) -> bool {
+    Route { protocol: b.protocol, ..a.clone() } == *b
+}
+
+/// Steps by kind, in the order in which they will be taken.
+#[derive(Default)]
+struct Draft {
+    settings: Vec<Step>,
+    add_addresses: Vec<Step>,
+    links: Vec<Step>,
+    add_routes: Vec<Step>,
+    add_rules: Vec<Step>,
+    del_rules: Vec<Step>,
+    del_routes: Vec<Step>,
+    del_addresses: Vec<Step>,
+    findings: Vec<Finding>,
+    owned: Owned,
+}
+
+impl Draft {
+    fn add(&mut self, link: &Link, wanted: &DesiredLink, present: &[&Address], view: &View<'_>) {
+        for (key, value) in &wanted.settings {
+            self.set(link, *key, *value);
+        }
+        if !link.up && !wanted.addresses.is_empty() {
+            self.links.push(Step::LinkUp { ifindex: link.ifindex });
+        }
+        for want in &wanted.addresses {
+            let there = present.iter().find(|a| a.address == want.address);
+            let Some(there) = there else {
+                self.owned.addresses.insert(OwnedAddress { ifindex: link.ifindex, address: want.address });
+                self.add_addresses.push(Step::AddAddress(Address {
+                    ifindex: link.ifindex,
+                    address: want.address,
+                    noprefixroute: !want.subnet_route,
+                    dad_failed: false,
+                    protocol: view.numbers.protocol,
+                }));
+                continue;
+            };
+            // The flag cannot be changed on a living address, but the route that it stands for can come and go.
+            if want.subnet_route && link.up {
+                self.subnet_route(want.address, link, view);
+            }
+            if !want.subnet_route && view.owned.has(there, view.numbers) {
+                let stray = kernel_subnet_routes(link.ifindex, want.address, view);
+                self.del_routes.extend(stray.map(|r| Step::DelRoute(r.clone())));
+            }
+        }
+        for route in &wanted.routes {
+            self.route(route, view);
+        }
+    }
+
+    /// The route to the subnet of an address that stands already: the kernel's, or ours in its place.
+    fn subnet_route(&mut self, address: IpNet, link: &Link, view: &View<'_>) {
+        if address.prefix_len() == address.max_prefix_len() {
+            return;
+        }
+        let wanted = own_subnet_route(address, link.ifindex, view.numbers);
+        let there = view
+            .by_link
+            .get(&link.ifindex)
+            .into_iter()
+            .flatten()
+            .any(|r| r.table == TABLE_MAIN && r.dst == wanted.dst && r.gateway.is_none());
+        if !there {
+            self.route(&wanted, view);
+        }
+    }
+
+    fn route(&mut self, wanted: &Route, view: &View<'_>) {
+        let present = view.at(wanted);
+        if present.iter().any(|r| same_way(r, wanted)) {
+            return;
+        }
+        match present.iter().find(|r| r.protocol == view.numbers.protocol).or(present.first()) {
+            None => self.add_routes.push(Step::AddRoute(wanted.clone())),
+            Some(r) if r.protocol == view.numbers.protocol => {
+                self.add_routes.push(Step::ReplaceRoute(wanted.clone()));
+            }
+            Some(r) => {
+                self.findings.push(Finding::RouteTaken { wanted: wanted.clone(), present: (*r).clone() });
+            }
+        }
+    }
+
+    fn remove(&mut self, link: &Link, wanted: &DesiredLink, present: &[&Address], view: &View<'_>) {
+        let places: HashSet<_> = wanted.routes.iter().map(key).collect();
+        for route in view.by_link.get(&link.ifindex).into_iter().flatten() {
+            let ours = route.protocol == view.numbers.protocol;
+            // A route that was replaced in its place is gone already.
+            if ours && !places.contains(&key(route)) && !stands_for_subnet(route, wanted, view) {
+                self.del_routes.push(Step::DelRoute((*route).clone()));
+            }
+        }
+        let mut removed = false;
+        for address in present.iter().filter(|a| view.owned.has(a, view.numbers)) {
+            if !wanted.addresses.iter().any(|w| w.address == address.address) {
+                removed |= address.address.addr().is_ipv4();
+                self.del_addresses.push(Step::DelAddress((*address).clone()));
+            }
+        }
+        // Without it the kernel would take every other address of the subnet along with a primary one.
+        let others =
+            present.iter().filter(|a| a.address.addr().is_ipv4()).count() + wanted.addresses.len() > 1;
+        if removed && others {
+            self.set(link, Ipv4Key::PromoteSecondaries, 1);
+        } else {
+            self.restore(link, wanted);
+        }
+    }
+
+    fn set(&mut self, link: &Link, key: Ipv4Key, value: u32) {
+        let previous = link.ipv4.get(key);
+        if previous == value {
+            return;
+        }
+        if self.owned.setting(link.ifindex, key).is_none() {
+            let netdev = link.name.clone();
+            self.owned.settings.insert(OwnedSetting { ifindex: link.ifindex, netdev, key, previous });
+        }
+        self.settings.push(Step::SetIpv4 { ifindex: link.ifindex, key, value });
+    }
+
+    /// Puts back the settings of `link` that the agent changed and that nobody asks for any more.
+    fn restore(&mut self, link: &Link, wanted: &DesiredLink) {
+        let done: Vec<OwnedSetting> = self
+            .owned
+            .settings
+            .iter()
+            .filter(|s| {
+                s.ifindex == link.ifindex && s.netdev == link.name && !wanted.settings.contains_key(&s.key)
+            })
+            .cloned()
+            .collect();
+        for setting in done {
+            if link.ipv4.get(setting.key) == setting.previous {
+                // On record until the kernel shows the old value again.
+                self.owned.settings.remove(&setting);
+            } else {
+                let (ifindex, key, value) = (link.ifindex, setting.key, setting.previous);
+                self.settings.push(Step::SetIpv4 { ifindex, key, value });
+            }
+        }
+    }
+
+    fn rules(
+        &mut self,
+        desired: &Desired,
+        observed: &Observed,
+        numbers: &RoutingNumbers,
+        held: impl Fn(&Rule) -> bool,
+    ) {
+        let id = |rule: &Rule| (rule.priority, rule.from, rule.table);
+        let plain = || observed.rules.iter().filter(|r| !r.complex);
+        let present: HashSet<_> = plain().map(id).collect();
+        let missing = desired.rules.iter().filter(|r| !present.contains(&id(r)));
+        self.add_rules.extend(missing.cloned().map(Step::AddRule));
+        let wanted: HashSet<_> = desired.rules.iter().map(id).collect();
+        let mut seen = HashSet::new();
+        for rule in plain().filter(|r| r.protocol == numbers.protocol) {
+            let double = !seen.insert(id(rule));
+            if double || (!wanted.contains(&id(rule)) && !held(rule)) {
+                self.del_rules.push(Step::DelRule(rule.clone()));
+            }
+        }
+    }
+
+    fn finish(self) -> Plan {
+        let steps = [
+            self.settings,
+            self.add_addresses,
+            self.links,
+            self.add_routes,
+            self.add_rules,
+            self.del_rules,
+            self.del_routes,
+            self.del_addresses,
+        ];
+        Plan { steps: steps.into_iter().flatten().collect(), findings: self.findings, owned: self.owned }
+    }
+}
+
+/// The kernel's own route to the subnet of `address` in the main table.
+fn kernel_subnet_routes<'a>(
+    ifindex: u32,
+    address: IpNet,
+    view: &'a View<'a>,
+) -> impl Iterator<Item = &'a Route> {
+    const RTPROT_KERNEL: u8 = 2;
+    view.by_link.get(&ifindex).into_iter().flatten().copied().filter(move |r| {
+        r.table == TABLE_MAIN
+            && r.protocol == RTPROT_KERNEL
+            && r.dst == address.trunc()
+            && r.gateway.is_none()
+    })
+}
+
+/// Our route to the subnet of an address whose own one is missing.
+fn own_subnet_route(address: IpNet, ifindex: u32, numbers: &RoutingNumbers) -> Route {
+    /// IP6_RT_PRIO_ADDRCONF: the metric of the kernel's IPv6 subnet routes; those of IPv4 have 0.
+    const ADDRCONF: u32 = 256;
+    Route {
+        table: TABLE_MAIN,
+        dst: address.trunc(),
+        metric: if address.addr().is_ipv4() { 0 } else { ADDRCONF },
+        gateway: None,
+        oif: ifindex,
+        source: address.addr().is_ipv4().then(|| address.addr()),
+        onlink: false,
+        protocol: numbers.protocol,
+    }
+}
+
+/// Whether `route` is ours in place of the kernel's to the subnet of a wanted address.
+fn stands_for_subnet(route: &Route, wanted: &DesiredLink, view: &View<'_>) -> bool {
+    wanted
+        .addresses
+        .iter()
+        .any(|a| a.subnet_route && same_way(route, &own_subnet_route(a.address, route.oif, view.numbers)))
 }
