@@ -42,5 +42,6 @@
 //! 9. One bad SF, pool or binding never stops the others.
 
 pub mod engine;
+pub mod kernel;
 pub mod model;
 pub mod pool;
