@@ -594,3 +594,36 @@ impl Step {
         matches!(self, Self::DelAddress(_) | Self::DelRoute(_) | Self::DelRule(_))
     }
 }
+
+impl Step {
+    /// The step in words; `name` gives an interface's name by its index.
+    #[must_use]
+    pub fn words(&self, name: impl Fn(u32) -> String) -> String {
+        let via = |route: &Route| {
+            let via = route.gateway.map_or_else(String::new, |g| format!(" via {g}"));
+            let onlink = if route.onlink { " onlink" } else { "" };
+            let source = route.source.map_or_else(String::new, |s| format!(" src {s}"));
+            let table = if route.table == TABLE_MAIN { String::new() } else { format!(" table {}", route.table) };
+            let dst = if route.dst.prefix_len() == 0 { "default".to_owned() } else { route.dst.to_string() };
+            format!("{dst}{via} dev {}{onlink}{source} metric {}{table}", name(route.oif), route.metric)
+        };
+        let rule = |rule: &Rule| {
+            let from = rule.from.map_or_else(|| "all".to_owned(), |f| f.to_string());
+            format!("from {from} lookup {} priority {}", rule.table, rule.priority)
+        };
+        match self {
+            Self::SetIpv4 { ifindex, key, value } => format!("set {key}={value} on {}", name(*ifindex)),
+            Self::AddAddress(a) => {
+                let flag = if a.noprefixroute { " noprefixroute" } else { "" };
+                format!("add address {} dev {}{flag}", a.address, name(a.ifindex))
+            }
+            Self::LinkUp { ifindex } => format!("set {} up", name(*ifindex)),
+            Self::AddRoute(r) => format!("add route {}", via(r)),
+            Self::ReplaceRoute(r) => format!("replace route {}", via(r)),
+            Self::AddRule(r) => format!("add rule {}", rule(r)),
+            Self::DelRule(r) => format!("remove rule {}", rule(r)),
+            Self::DelRoute(r) => format!("remove route {}", via(r)),
+            Self::DelAddress(a) => format!("remove address {} dev {}", a.address, name(a.ifindex)),
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! The node's loop: looks at everything, lets the engine decide, stores, applies, looks again, reports. Decides nothing
+//! about addresses itself.
+//!
+//! Every wake-up means only "look again". Where the kernel says on which interface something moved, only that one is looked at
+//! ([`Agent::repair`]), which brings a lost address back in the time of a few system calls; everything else is a full
+//! [`Agent::pass`].
+
+mod inputs;
+mod repair;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    io,
+    time::{Duration, Instant},
+};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{debug, error, info, warn};
+
+pub use inputs::{Reading, boot_id, identity, now};
+
+use crate::{
+    config::{Config, ConfigError, SourceConfig},
+    engine::{
+        self, Inputs, Pass,
+        attach::Match,
+        drift::Repairs,
+        recover::recover,
+        status::{Facts, Failure, SourceState, State as BindingState, Status, status},
+    },
+    kernel::{Kernel, KernelError, Wake, Watch},
+    model::{BindingName, Link, Step},
+    report::local::StatusFile,
+    sf::Finder,
+    source::files::FilesSource,
+    store::{Origin, State, Store, StoreError},
+};
+
+/// A pass applies and looks again at most so often before it reports what is left.
+const ROUNDS: usize = 3;
+/// First and longest pause after a pass that could not read the kernel.
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+
+/// Why the agent ends.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The kernel's state cannot be read, or the netlink sockets cannot be had.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The store's directory cannot be used, or another instance runs.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nothing may be changed here.
+    #[error("not allowed to change network settings: run as root, or give the process CAP_NET_ADMIN")]
+    NotPermitted,
+    /// Signals or inotify.
+    #[error("{operation}: {source}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The agent of one node.
+#[derive(Debug)]
+pub struct Agent {
+    config: Config,
+    reload: fn(&Config) -> Result<Config, ConfigError>,
+    kernel: Kernel,
+    finder: Finder,
+    source: FilesSource,
+    store: Store,
+    state: State,
+    reading: Reading,
+    report: StatusFile,
+    repairs: Repairs,
+    started: Instant,
+    settled: Option<Settled>,
+    /// Who removed something from an interface last (0 = a rule).
+    culprits: HashMap<u32, String>,
+    notes: Vec<String>,
+    /// Whether leases must be looked for in the kernel, since the store had none to tell.
+    recover: bool,
+}
+
+/// What the last complete pass came to; scoped repairs work towards it.
+#[derive(Debug)]
+struct Settled {
+    pass: Pass,
+    links: BTreeMap<u32, Link>,
+    status: Status,
+    /// Repairs that are held back.
+    contended: HashSet<Step>,
+}
+
+impl Agent {
+    /// Opens all that the agent works with. Changes nothing in the network.
+    ///
+    /// `reload` reads the configuration again on SIGHUP.
+    ///
+    /// # Errors
+    /// Another instance runs, the state directory or netlink cannot be used, or the process may not change the network.
+    pub fn open(config: Config, reload: fn(&Config) -> Result<Config, ConfigError>) -> Result<Self, AgentError> {
+        let mut kernel = Kernel::open()?;
+        if !kernel.probe()?.may_change {
+            return Err(AgentError::NotPermitted);
+        }
+        let mut store = Store::open(&config.state_dir)?;
+        let loaded = store.load(&identity(&config), &boot_id());
+        let mut notes = Vec::new();
+        for sidelined in &loaded.sidelined {
+            warn!("{sidelined}");
+            notes.push(sidelined.to_string());
+        }
+        let recover = loaded.origin == Origin::Fresh;
+        let SourceConfig::Files { paths } = &config.source;
+        Ok(Self {
+            source: FilesSource::new(paths.clone()),
+            report: StatusFile::new(&config.runtime_dir),
+            config,
+            reload,
+            kernel,
+            finder: Finder::default(),
+            store,
+            state: loaded.state,
+            reading: Reading::default(),
+            repairs: Repairs::default(),
+            started: Instant::now(),
+            settled: None,
+            culprits: HashMap::new(),
+            notes,
+            recover,
+        })
+    }
+
+    /// One pass, then the end. True if every binding is ready.
+    ///
+    /// # Errors
+    /// The kernel cannot be read.
+    pub fn once(mut self) -> Result<Status, AgentError> {
+        self.reading.read(&self.source, &self.config);
+        self.pass()?;
+        Ok(self.settled.map_or_else(|| Status::empty(self.config.node), |s| s.status))
+    }
+
+    /// Runs until SIGTERM or SIGINT, and leaves the network as it is then.
+    ///
+    /// # Errors
+    /// What ends the agent before that; its supervisor starts it again.
+    pub async fn run(mut self) -> Result<(), AgentError> {
+        let io = |operation| move |source| AgentError::Io { operation, source };
+        let mut hup = signal(SignalKind::hangup()).map_err(io("listen for SIGHUP"))?;
+        let mut term = signal(SignalKind::terminate()).map_err(io("listen for SIGTERM"))?;
+        let mut int = signal(SignalKind::interrupt()).map_err(io("listen for SIGINT"))?;
+        // Both listen before the first look, so that no change falls between.
+        let mut watch = Watch::open(&mut self.kernel)?;
+        let mut changes = self.source.watch().map_err(io("watch the manifests"))?;
+        self.reading.read(&self.source, &self.config);
+        let mut look = true;
+        let mut pause = RETRY.0;
+        loop {
+            let mut wait = self.config.resync;
+            if look {
+                match self.pass() {
+                    Ok(()) => pause = RETRY.0,
+                    Err(error) => {
+                        error!("pass given up, the network stays as it is: {error}");
+                        wait = pause;
+                        pause = (pause * 2).min(RETRY.1);
+                    }
+                }
+            }
+            wait = self.repairs.next_due(self.started.elapsed()).map_or(wait, |due| due.min(wait));
+            look = tokio::select! {
+                biased;
+                _ = term.recv() => break,
+                _ = int.recv() => break,
+                wake = watch.next() => match wake {
+                    Ok(wake) => self.on_wake(&wake),
+                    Err(error) => {
+                        warn!("{error}; opened anew");
+                        watch = Watch::open(&mut self.kernel)?;
+                        true
+                    }
+                },
+                _ = hup.recv() => {
+                    if self.on_hangup() {
+                        changes = self.source.watch().map_err(io("watch the manifests"))?;
+                    }
+                    true
+                }
+                () = changes.changed() => {
+                    self.reading.read(&self.source, &self.config);
+                    true
+                }
+                () = tokio::time::sleep(wait) => {
+                    self.repairs.forget(self.started.elapsed());
+                    true
+                }
+            };
+        }
+        info!("ending; the network stays as it is");
+        Ok(())
+    }
+
+    /// Looks again where the kernel says that something moved. True if everything must be looked at.
+    fn on_wake(&mut self, wake: &Wake) -> bool {
+        for culprit in &wake.by {
+            self.culprits.insert(culprit.ifindex, culprit.to_string());
+        }
+        if wake.lost {
+            debug!("events were lost");
+        }
+        match self.repair(wake) {
+            Ok(done) => !done,
+            Err(error) => {
+                warn!("{error}");
+                true
+            }
+        }
+    }
+
+    /// Reads configuration and source again. True if the source is another one.
+    fn on_hangup(&mut self) -> bool {
+        let before = self.config.source.clone();
+        match (self.reload)(&self.config) {
+            Ok(config) if (&config.state_dir, &config.node) == (&self.config.state_dir, &self.config.node) => {
+                info!("configuration read again");
+                self.config = config;
+            }
+            Ok(_) => error!("the node's name or the state directory changed; start the agent anew for that"),
+            Err(error) => error!("configuration left as it was: {error}"),
+        }
+        let SourceConfig::Files { paths } = &self.config.source;
+        let changed = self.config.source != before;
+        if changed {
+            self.source = FilesSource::new(paths.clone());
+        }
+        self.reading.read(&self.source, &self.config);
+        changed
+    }
+
+    /// A complete pass: read all, compute, store, apply, look again, report.
+    fn pass(&mut self) -> Result<(), KernelError> {
+        let mut failures: Vec<Failure> = Vec::new();
+        let mut contended = HashSet::new();
+        for round in 0..=ROUNDS {
+            let observed = self.kernel.observe()?;
+            let matches = self.reading.matches(&mut self.finder, &observed, &self.config);
+            let Some(assignment) = self.reading.assignment(&self.state, &self.config) else {
+                // Never was anything heard: nothing is known well enough to touch anything.
+                self.report_unheard();
+                return Ok(());
+            };
+            if std::mem::take(&mut self.recover) && self.state.leases.leases.is_empty() {
+                let numbers = &self.config.numbers;
+                self.state.leases.leases =
+                    recover(&self.config.bindings, &assignment, &matches, &observed, numbers);
+                if !self.state.leases.leases.is_empty() {
+                    info!("{} leases recovered from the kernel", self.state.leases.leases.len());
+                }
+            }
+            let pass = engine::pass(&Inputs {
+                bindings: &self.config.bindings,
+                numbers: &self.config.numbers,
+                quarantine: self.config.quarantine,
+                assignment: &assignment,
+                book: &self.state.leases,
+                owned: &self.state.owned,
+                matches: &matches,
+                observed: &observed,
+                pods: self.reading.pods(),
+                now: now(),
+            });
+            self.state.leases.clone_from(&pass.book);
+            self.state.owned.clone_from(&pass.plan.owned);
+            self.state.assignment = Some(assignment);
+            self.save();
+
+            let name = |ifindex: u32| name_of(&observed.links, ifindex);
+            if round == ROUNDS || pass.plan.steps.iter().all(|s| contended.contains(s)) {
+                let left = pass.plan.steps.iter().filter(|s| !failures.iter().any(|f| f.step == **s));
+                let left: Vec<Failure> = left.map(|s| Failure::unconfirmed(s, &name)).collect();
+                failures.extend(left);
+                failures.retain(|f| f.contended || pass.plan.steps.contains(&f.step));
+                self.settle(pass, observed.links, &matches, &failures, contended);
+                return Ok(());
+            }
+            let drifted = self.settled.as_ref();
+            let (admitted, held): (Vec<Step>, Vec<Step>) = {
+                let at = self.started.elapsed();
+                let repairs = &mut self.repairs;
+                pass.plan.steps.iter().cloned().partition(|step| {
+                    !drifted.is_some_and(|s| s.asks_for(step)) || repairs.admit(step, at)
+                })
+            };
+            failures.extend(held.iter().map(|s| Failure::contended(s, self.culprit(s), &name)));
+            contended.extend(held);
+            for step in &admitted {
+                debug!("{}", step.words(name));
+            }
+            let results = self.kernel.apply(&admitted, self.config.numbers.protocol);
+            for (step, result) in admitted.into_iter().zip(results) {
+                if let Err(error) = result {
+                    failures.retain(|f| f.step != step);
+                    failures.push(Failure { message: error.to_string(), contended: false, step });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores what must not be lost. A store that cannot be written is said, and never stops the network.
+    fn save(&mut self) {
+        const NOTE: &str = "the store cannot be written";
+        let result = self.store.save(&self.state);
+        let had = self.notes.iter().position(|n| n.starts_with(NOTE));
+        match result {
+            Ok(_) => {
+                if let Some(at) = had {
+                    info!("the store can be written again");
+                    self.notes.remove(at);
+                }
+            }
+            Err(error) if had.is_none() => {
+                error!("{NOTE}: {error}; going on without");
+                self.notes.push(format!("{NOTE}: {error}"));
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn culprit(&self, step: &Step) -> Option<&str> {
+        self.culprits.get(&step.ifindex().unwrap_or(0)).map(String::as_str)
+    }
+
+    fn settle(
+        &mut self,
+        pass: Pass,
+        links: BTreeMap<u32, Link>,
+        matches: &BTreeMap<BindingName, Match>,
+        failures: &[Failure],
+        contended: HashSet<Step>,
+    ) {
+        let Some(assignment) = &self.state.assignment else { return };
+        let mut notes = self.notes.clone();
+        notes.extend(self.reading.notes());
+        let status = status(
+            &Facts {
+                bindings: &self.config.bindings,
+                assignment,
+                assignment_time: self.state.assignment_time,
+                source: self.reading.source_state(),
+                matches,
+                failures,
+                notes: &notes,
+                agent_version: env!("CARGO_PKG_VERSION"),
+                now: now(),
+            },
+            &pass,
+        );
+        log_changes(self.settled.as_ref().map(|s| &s.status), &status);
+        self.report.write(&status);
+        self.settled = Some(Settled { pass, links, status, contended });
+    }
+
+    fn report_unheard(&mut self) {
+        let mut status = Status::empty(self.config.node.clone());
+        if let SourceState::Lost(why) = self.reading.source_state() {
+            status.notes.push(format!("no assignment yet: {why}"));
+        }
+        status.time = now();
+        self.report.write(&status);
+    }
+}
+
+/// One line for every binding whose state or addresses changed.
+fn log_changes(before: Option<&Status>, after: &Status) {
+    for binding in &after.bindings {
+        let old = before.and_then(|s| s.bindings.iter().find(|b| b.name == binding.name));
+        if old == Some(binding) {
+            continue;
+        }
+        let netdev = binding.interface.as_ref().map_or("-", |i| i.netdev.as_str());
+        let addresses: Vec<_> = binding.addresses.iter().map(ToString::to_string).collect();
+        let addresses = addresses.join(", ");
+        let message = if binding.message.is_empty() { String::new() } else { format!(": {}", binding.message) };
+        let line = format!("{} on {netdev} [{addresses}] {:?}{message}", binding.name, binding.reason);
+        match binding.state {
+            BindingState::Ready => info!("{line}"),
+            BindingState::Waiting | BindingState::Failed => warn!("{line}"),
+        }
+    }
+}
+
+fn name_of(links: &BTreeMap<u32, Link>, ifindex: u32) -> String {
+    links.get(&ifindex).map_or_else(|| format!("interface {ifindex}"), |l| l.name.to_string())
+}
