@@ -42,6 +42,8 @@
 //! 9. One bad SF, pool or binding never stops the others.
 
 pub mod config;
+pub mod api;
+pub mod cli;
 pub mod engine;
 pub mod kernel;
 pub mod model;
