@@ -45,3 +45,4 @@ pub mod config;
 pub mod engine;
 pub mod model;
 pub mod pool;
+pub mod store;
