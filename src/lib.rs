@@ -45,4 +45,5 @@ pub mod config;
 pub mod engine;
 pub mod model;
 pub mod pool;
+pub mod sf;
 pub mod store;
