@@ -48,3 +48,5 @@ pub mod engine;
 pub mod kernel;
 pub mod model;
 pub mod pool;
+pub mod sf;
+pub mod store;

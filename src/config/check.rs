@@ -315,7 +315,7 @@ impl Checker<'_> {
             (Some(_), Some(_)) => self.problem(at, "has both `name` and `matchLabels`; give one"),
             (Some(_), None) => self.problem(&format!("{at}.name"), "is empty"),
             (None, Some(_)) => {
-                self.problem(&format!("{at}.matchLabels"), "is empty; it would match every pool")
+                self.problem(&format!("{at}.matchLabels"), "is empty; it would match every pool");
             }
             (None, None) => self.problem(at, "has neither `name` nor `matchLabels`; give one"),
         }

@@ -159,6 +159,7 @@ fn message(e: &serde_saphyr::Error) -> String {
             Some(known) => format!("unknown field `{field}`, did you mean `{known}`?"),
             None => format!("unknown field `{field}`; known are {}", expected.join(", ")),
         },
+        E::DuplicateMappingKey { key: Some(key), .. } => format!("`{key}` is there twice"),
         E::SerdeMissingField { field, .. } => format!("`{field}` is missing"),
         other => {
             let text = other.to_string();

@@ -139,12 +139,10 @@ fn problems_of_form_carry_line_path_and_nearest_name() {
     ] {
         assert_eq!(lines(text), [expected], "{text}");
     }
-    for (text, line) in [
-        ("node: a\nnode: b\n", 2),
-        ("node: [\n", 2),
-        ("a: b: c\n", 1),
-        ("interfaces:\n  - name: a\n    match: {sfnum: ten}\n", 3),
-    ] {
+    assert_eq!(lines("node: a\nnode: b\n"), ["c.yaml:2: `node` is there twice"]);
+    for (text, line) in
+        [("node: [\n", 1), ("a: b: c\n", 1), ("interfaces:\n  - name: a\n    match: {sfnum: ten}\n", 3)]
+    {
         let problems = problems(text);
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].line, Some(line), "{}", problems[0]);
