@@ -603,7 +603,8 @@ impl Step {
             let via = route.gateway.map_or_else(String::new, |g| format!(" via {g}"));
             let onlink = if route.onlink { " onlink" } else { "" };
             let source = route.source.map_or_else(String::new, |s| format!(" src {s}"));
-            let table = if route.table == TABLE_MAIN { String::new() } else { format!(" table {}", route.table) };
+            let table =
+                if route.table == TABLE_MAIN { String::new() } else { format!(" table {}", route.table) };
             let dst = if route.dst.prefix_len() == 0 { "default".to_owned() } else { route.dst.to_string() };
             format!("{dst}{via} dev {}{onlink}{source} metric {}{table}", name(route.oif), route.metric)
         };

@@ -16,11 +16,10 @@ use dpu_ipam::{
         attach::Match,
         lease::{LeaseBook, PodHeld},
         plan::Owned,
-        recover::recover,
     },
     model::{
-        Address, Attachment, Binding, Ipv4Conf, Isolation, Labels, Link, Observed, PoolChoice, PoolKind, PoolRef,
-        PoolSelector, Route, RoutingNumbers, Rule, SfMatch, Step, TABLE_MAIN, Timestamp,
+        Address, Attachment, Binding, Ipv4Conf, Isolation, Labels, Link, Observed, PoolChoice, PoolKind,
+        PoolRef, PoolSelector, Route, RoutingNumbers, Rule, SfMatch, Step, TABLE_MAIN, Timestamp,
     },
     pool::{self, Allocation, CidrPoolSpec, IpPoolSpec, Node, PoolSpec},
 };
@@ -74,7 +73,8 @@ impl Kernel {
 
     fn add_subnet_route(&mut self, address: &Address) {
         let route = Self::subnet_route(address);
-        let has_one = self.state.routes.iter().any(|r| r.oif == route.oif && r.dst == route.dst && r.protocol == 2);
+        let has_one =
+            self.state.routes.iter().any(|r| r.oif == route.oif && r.dst == route.dst && r.protocol == 2);
         let host = address.address.prefix_len() == address.address.max_prefix_len();
         if !address.noprefixroute && !host && !has_one && self.state.links[&address.ifindex].up {
             self.state.routes.push(route);
@@ -296,12 +296,9 @@ impl NodeSim {
     fn compute(&self, fresh: &Assignment, now: Timestamp) -> (Pass, Assignment) {
         let empty = Assignment::empty(fresh.node.clone());
         let matches = self.matches();
-        let mut book = self.store.book.clone();
+        let book = self.store.book.clone();
         let in_use = book.pools();
         let assignment = fresh.clone().succeed(self.store.assignment.as_ref().unwrap_or(&empty), &in_use);
-        if book.leases.is_empty() {
-            book.leases = recover(&self.bindings, &assignment, &matches, &self.kernel.state, &NUMBERS());
-        }
         let pass = engine::pass(&Inputs {
             bindings: &self.bindings,
             numbers: &NUMBERS(),
@@ -447,7 +444,8 @@ impl Cluster {
     }
 
     fn addresses(&self) -> Vec<BTreeMap<String, IpAddr>> {
-        let of = |n: &NodeSim| n.store.book.leases.iter().map(|l| (l.binding.to_string(), l.address)).collect();
+        let of =
+            |n: &NodeSim| n.store.book.leases.iter().map(|l| (l.binding.to_string(), l.address)).collect();
         self.nodes.iter().map(of).collect()
     }
 }
@@ -504,8 +502,13 @@ impl Cluster {
         match fate {
             Fate::DeleteAddress(n, which) => {
                 let kernel = &mut self.nodes[*n].kernel;
-                let ours: Vec<Address> =
-                    kernel.state.addresses.iter().filter(|a| a.protocol == NUMBERS().protocol).cloned().collect();
+                let ours: Vec<Address> = kernel
+                    .state
+                    .addresses
+                    .iter()
+                    .filter(|a| a.protocol == NUMBERS().protocol)
+                    .cloned()
+                    .collect();
                 if let Some(a) = ours.get(*which) {
                     kernel.del_address(a.ifindex, a.address);
                 }
@@ -560,9 +563,12 @@ impl Cluster {
                 self.add_pool(cidr_pool());
             }
             Fate::LoseStore(n) => {
-                // A store is lost with the agent, which finds its slice again in the source.
+                // A store is lost while the agent is away. (With the pool away as well, it could only leave all as it is.)
                 if !self.pools.is_empty() {
                     self.nodes[*n].store = Stored::default();
+                    let assignment = self.assignment(&self.nodes[*n].name);
+                    let now = self.now;
+                    self.nodes[*n].pass(&assignment, now, usize::MAX);
                 }
             }
             Fate::CrashAfter(n, steps) => {

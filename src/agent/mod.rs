@@ -25,7 +25,6 @@ use crate::{
         self, Inputs, Pass,
         attach::Match,
         drift::Repairs,
-        recover::recover,
         status::{Facts, Failure, SourceState, State as BindingState, Status, status},
     },
     kernel::{Kernel, KernelError, Wake, Watch},
@@ -33,7 +32,7 @@ use crate::{
     report::local::StatusFile,
     sf::Finder,
     source::files::FilesSource,
-    store::{Origin, State, Store, StoreError},
+    store::{State, Store, StoreError},
 };
 
 /// A pass applies and looks again at most so often before it reports what is left.
@@ -81,8 +80,6 @@ pub struct Agent {
     /// Who removed something from an interface last (0 = a rule).
     culprits: HashMap<u32, String>,
     notes: Vec<String>,
-    /// Whether leases must be looked for in the kernel, since the store had none to tell.
-    recover: bool,
 }
 
 /// What the last complete pass came to; scoped repairs work towards it.
@@ -114,7 +111,6 @@ impl Agent {
             warn!("{sidelined}");
             notes.push(sidelined.to_string());
         }
-        let recover = loaded.origin == Origin::Fresh;
         let SourceConfig::Files { paths } = &config.source;
         Ok(Self {
             source: FilesSource::new(paths.clone()),
@@ -131,7 +127,6 @@ impl Agent {
             settled: None,
             culprits: HashMap::new(),
             notes,
-            recover,
         })
     }
 
@@ -254,14 +249,6 @@ impl Agent {
                 self.report_unheard();
                 return Ok(());
             };
-            if std::mem::take(&mut self.recover) && self.state.leases.leases.is_empty() {
-                let numbers = &self.config.numbers;
-                self.state.leases.leases =
-                    recover(&self.config.bindings, &assignment, &matches, &observed, numbers);
-                if !self.state.leases.leases.is_empty() {
-                    info!("{} leases recovered from the kernel", self.state.leases.leases.len());
-                }
-            }
             let pass = engine::pass(&Inputs {
                 bindings: &self.config.bindings,
                 numbers: &self.config.numbers,

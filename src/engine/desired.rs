@@ -52,8 +52,9 @@ pub struct DesiredLink {
 pub struct DesiredAddress {
     /// The address with its length.
     pub address: IpNet,
-    /// Whether the main table should have the plain route to the address's subnet by this interface.
-    pub subnet_route: bool,
+    /// The kernel makes the plain route to the subnet together with the address; this one, of ours, stands in for it where it
+    /// is missing. `None`: the kernel must not make one (isolation), or there is none to make (/32, /128).
+    pub subnet_route: Option<Route>,
 }
 
 /// Why a lease is not put on its interface.
@@ -194,8 +195,14 @@ impl Metrics {
 
 impl DesiredLink {
     fn join(&mut self, other: Self, oif: u32) {
-        self.addresses.extend(other.addresses);
-        self.routes.extend(other.routes.into_iter().map(|route| Route { oif, ..route }));
+        let on_link = |route| Route { oif, ..route };
+        self.addresses.extend(
+            other
+                .addresses
+                .into_iter()
+                .map(|a| DesiredAddress { subnet_route: a.subnet_route.map(on_link), ..a }),
+        );
+        self.routes.extend(other.routes.into_iter().map(on_link));
         self.settings.extend(other.settings);
     }
 }
@@ -205,41 +212,37 @@ impl Placed<'_> {
     fn wants(&self, numbers: &RoutingNumbers, metrics: &mut Metrics) -> (DesiredLink, Option<Rule>) {
         let network = self.slice.network;
         let host_only = network.prefix_len() == network.max_prefix_len();
-        let mut link = DesiredLink::default();
-        link.addresses.push(DesiredAddress {
-            address: with_length_of(self.address, network),
-            subnet_route: !self.isolated,
-        });
-
-        let mut route = |table, dst, gateway: Option<IpAddr>| {
-            link.routes.push(Route {
-                table,
-                dst,
-                metric: metrics.next(table, dst),
-                gateway,
-                oif: 0,
-                source: self.isolated.then_some(self.address),
-                onlink: gateway.is_some_and(|g| host_only || !network.contains(&g)),
-                protocol: numbers.protocol,
-            });
+        let mut route = |table, dst, gateway: Option<IpAddr>| Route {
+            table,
+            dst,
+            metric: metrics.next(table, dst),
+            gateway,
+            oif: 0,
+            source: self.isolated.then_some(self.address),
+            onlink: gateway.is_some_and(|g| host_only || !network.contains(&g)),
+            protocol: numbers.protocol,
         };
+        let mut link = DesiredLink::default();
+        let subnet_route = (!host_only).then(|| route(TABLE_MAIN, network, None));
+        if let (true, Some(main)) = (self.isolated, &subnet_route) {
+            link.routes.extend([main.clone(), route(self.table, network, None)]);
+        }
         // A binding that *is* the gateway has no way via itself.
         let gateway = self.slice.gateway.filter(|g| *g != self.address);
         let default = default_route(self.address);
-        if self.isolated && !host_only {
-            route(TABLE_MAIN, network, None);
-            route(self.table, network, None);
-        }
         if gateway.is_some() {
             let extra = (self.default_route && !self.slice.routes.contains(&default)).then_some(default);
             for dst in self.slice.routes.iter().copied().chain(extra) {
-                route(TABLE_MAIN, dst, gateway);
+                link.routes.push(route(TABLE_MAIN, dst, gateway));
             }
             if self.isolated {
                 // Answers to whoever reached this address by its gateway go back by it.
-                route(self.table, default, gateway);
+                link.routes.push(route(self.table, default, gateway));
             }
         }
+        let address = with_length_of(self.address, network);
+        link.addresses
+            .push(DesiredAddress { address, subnet_route: subnet_route.filter(|_| !self.isolated) });
         if self.isolated && self.address.is_ipv4() {
             link.settings.extend(ISOLATED);
         }

@@ -7,13 +7,14 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
     net::IpAddr,
-    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::{
+    Inputs,
     assignment::Assignment,
+    attach::Match,
     want::{self, Want, WantError},
 };
 use crate::model::{Binding, BindingName, PoolRef, Timestamp};
@@ -164,19 +165,14 @@ impl fmt::Display for Trouble {
 /// Addresses that nv-ipam's node store on this machine holds for Pods, with their holders.
 pub type PodHeld = BTreeMap<IpAddr, String>;
 
-/// Gives every binding its addresses, and returns the next book beside one grant per wish.
+/// Gives every binding its addresses, and returns the next book beside one grant per wish. `book` goes before
+/// `inputs.book`.
 ///
 /// What is held and still fits stays, whoever else would like it; then fixed indexes and gateways; then the lowest
-/// free address in the order of `bindings`. What is given up rests for `quarantine` from `now` on.
+/// free address in the order of the configuration. What is given up rests for the time of the quarantine.
 #[must_use]
-pub fn allot(
-    book: &LeaseBook,
-    bindings: &[Binding],
-    assignment: &Assignment,
-    pods: &PodHeld,
-    now: Timestamp,
-    quarantine: Duration,
-) -> (LeaseBook, Vec<Grant>) {
+pub fn allot(inputs: &Inputs<'_>, book: &LeaseBook) -> (LeaseBook, Vec<Grant>) {
+    let Inputs { bindings, assignment, now, quarantine, .. } = *inputs;
     let rest_until = Timestamp(now.0.saturating_add(quarantine.as_secs()));
     let resting: Vec<Quarantined> = book
         .quarantine
@@ -185,7 +181,7 @@ pub fn allot(
         // A clock that was set back must not make addresses rest for years.
         .map(|q| Quarantined { lease: q.lease.clone(), until: q.until.min(rest_until) })
         .collect();
-    let mut round = Round::new(bindings, assignment, pods, &resting);
+    let mut round = Round::new(inputs, &resting);
     let wishes = pair(book, bindings, assignment);
 
     let mut grants: Vec<Option<Grant>> = wishes.iter().map(|wish| round.keep(wish)).collect();
@@ -258,46 +254,58 @@ fn pair<'a>(book: &'a LeaseBook, bindings: &'a [Binding], assignment: &'a Assign
 
 /// The state of one allotment.
 struct Round<'a> {
-    bindings: &'a [Binding],
-    assignment: &'a Assignment,
-    pods: &'a PodHeld,
+    inputs: &'a Inputs<'a>,
     resting: HashMap<IpAddr, &'a Lease>,
     reclaim: HashMap<&'a BindingName, Vec<&'a Lease>>,
+    /// Addresses on interfaces of this machine, whoever put them there.
+    standing: HashMap<IpAddr, u32>,
     taken: HashMap<IpAddr, usize>,
     /// Where to go on looking for free addresses; nothing is freed within a round.
     cursor: HashMap<&'a PoolRef, u128>,
 }
 
 impl<'a> Round<'a> {
-    fn new(
-        bindings: &'a [Binding],
-        assignment: &'a Assignment,
-        pods: &'a PodHeld,
-        resting: &'a [Quarantined],
-    ) -> Self {
+    fn new(inputs: &'a Inputs<'a>, resting: &'a [Quarantined]) -> Self {
         let mut reclaim: HashMap<_, Vec<_>> = HashMap::new();
         for q in resting {
             reclaim.entry(&q.lease.binding).or_default().push(&q.lease);
         }
-        let resting = resting.iter().map(|q| (q.lease.address, &q.lease)).collect();
-        Self { bindings, assignment, pods, resting, reclaim, taken: HashMap::new(), cursor: HashMap::new() }
+        Self {
+            inputs,
+            resting: resting.iter().map(|q| (q.lease.address, &q.lease)).collect(),
+            reclaim,
+            standing: inputs.observed.addresses.iter().map(|a| (a.address.addr(), a.ifindex)).collect(),
+            taken: HashMap::new(),
+            cursor: HashMap::new(),
+        }
+    }
+
+    fn name(&self, binding: usize) -> &'a BindingName {
+        &self.inputs.bindings[binding].name
     }
 
     fn lease(&mut self, wish: &Wish<'_>, pool: &PoolRef, address: IpAddr) -> Lease {
         self.taken.insert(address, wish.binding);
-        Lease { binding: self.bindings[wish.binding].name.clone(), pool: pool.clone(), address }
+        Lease { binding: self.name(wish.binding).clone(), pool: pool.clone(), address }
     }
 
     /// Who else has or had `address`, in words.
     fn holder(&self, address: IpAddr, binding: usize) -> Option<String> {
         if let Some(other) = self.taken.get(&address) {
-            return Some(format!("binding {}", self.bindings[*other].name));
+            return Some(format!("binding {}", self.name(*other)));
         }
-        if let Some(pod) = self.pods.get(&address) {
+        if let Some(pod) = self.inputs.pods.get(&address) {
             return Some(format!("a Pod ({pod})"));
         }
-        let resting = self.resting.get(&address).filter(|l| l.binding != self.bindings[binding].name)?;
-        Some(format!("binding {} until its quarantine ends", resting.binding))
+        if let Some(resting) = self.resting.get(&address).filter(|l| l.binding != *self.name(binding)) {
+            return Some(format!("binding {} until its quarantine ends", resting.binding));
+        }
+        let ifindex = self.standing.get(&address)?;
+        let own = matches!(self.inputs.matches.get(self.name(binding)), Some(Match::Found(sf)) if sf.ifindex == *ifindex);
+        let link = self.inputs.observed.links.get(ifindex);
+        (!own).then(|| {
+            format!("interface {}", link.map_or_else(|| ifindex.to_string(), |l| l.name.to_string()))
+        })
     }
 
     /// The lease that is held and still fits the wish; also the lease of a wish that cannot be resolved now.
@@ -311,6 +319,7 @@ impl<'a> Round<'a> {
             }
             (Ok(want), Some(held)) if want.accepts(held) => {
                 let trouble = self
+                    .inputs
                     .pods
                     .get(&held.address)
                     .map(|owner| Trouble::HeldByPod { address: held.address, owner: owner.clone() });
@@ -327,8 +336,8 @@ impl<'a> Round<'a> {
         let lease = wish
             .held
             .filter(|l| {
-                let slice = self.assignment.pool(&l.pool).and_then(|p| p.slice.as_ref());
-                slice.is_some_and(|s| s.usable(l.address)) && self.holder(l.address, wish.binding).is_none()
+                let slice = self.inputs.assignment.pool(&l.pool).and_then(|p| p.slice.as_ref());
+                slice.is_some_and(|s| s.usable(l.address)) && !self.taken.contains_key(&l.address)
             })
             .map(|l| self.lease(wish, &l.pool, l.address));
         wish.grant(lease, Some(trouble))
@@ -377,7 +386,7 @@ impl<'a> Round<'a> {
             Err(error) => return wish.grant(None, Some(Trouble::Want(error.clone()))),
         };
         let pool = &want.pool.pool;
-        let name = &self.bindings[wish.binding].name;
+        let name = self.name(wish.binding);
         // An address moves with its binding from one pool to the next, as in a change of mode, where it still fits.
         let before = wish.held.into_iter().chain(self.reclaim.get(name).into_iter().flatten().copied());
         let again = before

@@ -10,7 +10,7 @@ pub mod desired;
 pub mod drift;
 pub mod lease;
 pub mod plan;
-pub mod recover;
+mod recover;
 pub mod status;
 mod want;
 
@@ -22,6 +22,7 @@ use self::{
     desired::{Desired, desired},
     lease::{Grant, LeaseBook, PodHeld, allot},
     plan::{Owned, Plan, Scope, plan},
+    recover::recover,
 };
 use crate::model::{Binding, BindingName, Observed, RoutingNumbers, Timestamp};
 
@@ -63,11 +64,12 @@ pub struct Pass {
     pub plan: Plan,
 }
 
-/// Computes a pass: leases, desired state, plan.
+/// Computes a pass: leases (also those that only the kernel still knows), desired state, plan.
 #[must_use]
 pub fn pass(inputs: &Inputs<'_>) -> Pass {
-    let (book, grants) =
-        allot(inputs.book, inputs.bindings, inputs.assignment, inputs.pods, inputs.now, inputs.quarantine);
+    let mut book = inputs.book.clone();
+    book.leases.extend(recover(inputs));
+    let (book, grants) = allot(inputs, &book);
     let desired = desired(inputs, &book, &grants);
     let plan = plan(&desired, inputs.observed, inputs.owned, inputs.numbers, Scope::All);
     Pass { book, grants, desired, plan }

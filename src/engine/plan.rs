@@ -168,6 +168,15 @@ impl<'a> View<'a> {
         self.addresses.get(&owned.ifindex).is_some_and(|all| all.iter().any(|a| a.address == owned.address))
     }
 
+    /// Whether the main table has any plain route by the same interface to the same subnet.
+    fn reaches(&self, subnet: &Route) -> bool {
+        self.by_link
+            .get(&subnet.oif)
+            .into_iter()
+            .flatten()
+            .any(|r| (r.table, r.dst) == (subnet.table, subnet.dst) && r.gateway.is_none())
+    }
+
     fn at(&self, route: &Route) -> &[&'a Route] {
         self.routes.get(&key(route)).map_or(&[], Vec::as_slice)
     }
@@ -213,40 +222,24 @@ impl Draft {
                 self.add_addresses.push(Step::AddAddress(Address {
                     ifindex: link.ifindex,
                     address: want.address,
-                    noprefixroute: !want.subnet_route,
+                    noprefixroute: want.subnet_route.is_none(),
                     dad_failed: false,
                     protocol: view.numbers.protocol,
                 }));
                 continue;
             };
             // The flag cannot be changed on a living address, but the route that it stands for can come and go.
-            if want.subnet_route && link.up {
-                self.subnet_route(want.address, link, view);
-            }
-            if !want.subnet_route && view.owned.has(there, view.numbers) {
-                let stray = kernel_subnet_routes(link.ifindex, want.address, view);
-                self.del_routes.extend(stray.map(|r| Step::DelRoute(r.clone())));
+            match &want.subnet_route {
+                Some(route) if link.up && !view.reaches(route) => self.route(route, view),
+                None if view.owned.has(there, view.numbers) => {
+                    let stray = kernel_subnet_routes(link.ifindex, want.address, view);
+                    self.del_routes.extend(stray.map(|r| Step::DelRoute(r.clone())));
+                }
+                _ => {}
             }
         }
         for route in &wanted.routes {
             self.route(route, view);
-        }
-    }
-
-    /// The route to the subnet of an address that stands already: the kernel's, or ours in its place.
-    fn subnet_route(&mut self, address: IpNet, link: &Link, view: &View<'_>) {
-        if address.prefix_len() == address.max_prefix_len() {
-            return;
-        }
-        let wanted = own_subnet_route(address, link.ifindex, view.numbers);
-        let there = view
-            .by_link
-            .get(&link.ifindex)
-            .into_iter()
-            .flatten()
-            .any(|r| r.table == TABLE_MAIN && r.dst == wanted.dst && r.gateway.is_none());
-        if !there {
-            self.route(&wanted, view);
         }
     }
 
@@ -271,7 +264,7 @@ impl Draft {
         for route in view.by_link.get(&link.ifindex).into_iter().flatten() {
             let ours = route.protocol == view.numbers.protocol;
             // A route that was replaced in its place is gone already.
-            if ours && !places.contains(&key(route)) && !stands_for_subnet(route, wanted, view) {
+            if ours && !places.contains(&key(route)) && !stands_in(route, wanted) {
                 self.del_routes.push(Step::DelRoute((*route).clone()));
             }
         }
@@ -378,26 +371,7 @@ fn kernel_subnet_routes<'a>(
     })
 }
 
-/// Our route to the subnet of an address whose own one is missing.
-fn own_subnet_route(address: IpNet, ifindex: u32, numbers: &RoutingNumbers) -> Route {
-    /// IP6_RT_PRIO_ADDRCONF: the metric of the kernel's IPv6 subnet routes; those of IPv4 have 0.
-    const ADDRCONF: u32 = 256;
-    Route {
-        table: TABLE_MAIN,
-        dst: address.trunc(),
-        metric: if address.addr().is_ipv4() { 0 } else { ADDRCONF },
-        gateway: None,
-        oif: ifindex,
-        source: address.addr().is_ipv4().then(|| address.addr()),
-        onlink: false,
-        protocol: numbers.protocol,
-    }
-}
-
-/// Whether `route` is ours in place of the kernel's to the subnet of a wanted address.
-fn stands_for_subnet(route: &Route, wanted: &DesiredLink, view: &View<'_>) -> bool {
-    wanted
-        .addresses
-        .iter()
-        .any(|a| a.subnet_route && same_way(route, &own_subnet_route(a.address, route.oif, view.numbers)))
+/// Whether `route` stands in for the kernel's to the subnet of a wanted address.
+fn stands_in(route: &Route, wanted: &DesiredLink) -> bool {
+    wanted.addresses.iter().any(|a| a.subnet_route.as_ref().is_some_and(|r| same_way(r, route)))
 }

@@ -1,28 +1,35 @@
 //! Leases found again in the kernel, when the store has none to tell.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{collections::HashSet, net::IpAddr};
 
-use super::{assignment::Assignment, attach::Match, lease::Lease, want};
-use crate::model::{Address, Binding, BindingName, Observed, RoutingNumbers};
+use super::{
+    Inputs,
+    attach::Match,
+    lease::{Lease, Quarantined},
+    want,
+};
+use crate::model::{Address, BindingName};
 
-/// The leases that the addresses on the bindings' SFs stand for: those that the binding could be given now. Addresses
-/// that carry our protocol go before others, so that a foreign one is only taken where the choice is ours anyway.
+/// The leases that the addresses on SFs stand for whose bindings have none in the book: those that the binding could be
+/// given now. Addresses that carry our protocol go before others, so that a foreign one is only taken where the
+/// choice is ours anyway.
 #[must_use]
-pub fn recover(
-    bindings: &[Binding],
-    assignment: &Assignment,
-    matches: &BTreeMap<BindingName, Match>,
-    observed: &Observed,
-    numbers: &RoutingNumbers,
-) -> Vec<Lease> {
+pub(super) fn recover(inputs: &Inputs<'_>) -> Vec<Lease> {
+    let Inputs { book, assignment, matches, observed, numbers, .. } = *inputs;
+    let leased: HashSet<&BindingName> = book.leases.iter().map(|l| &l.binding).collect();
+    let bare = inputs.bindings.iter().filter(|b| !leased.contains(&b.name));
     let mut leases = Vec::new();
-    let mut used = HashSet::new();
-    for binding in bindings {
+    let mut used: HashSet<IpAddr> = book.leases.iter().map(|l| l.address).collect();
+    for binding in bare {
         let Some(Match::Found(sf)) = matches.get(&binding.name) else { continue };
         let mut present: Vec<&Address> =
             observed.addresses.iter().filter(|a| a.ifindex == sf.ifindex).collect();
         present.sort_by_key(|a| a.protocol != numbers.protocol);
         for want in want::resolve(binding, assignment, &[]).into_iter().flatten() {
+            let rests = |lease: &Lease| {
+                let of_another = |q: &Quarantined| q.lease.binding != lease.binding;
+                book.quarantine.iter().any(|q| q.lease.address == lease.address && of_another(q))
+            };
             let found = present
                 .iter()
                 .filter(|a| a.address.prefix_len() == want.slice.network.prefix_len())
@@ -31,7 +38,7 @@ pub fn recover(
                     pool: want.pool.pool.clone(),
                     address: a.address.addr(),
                 })
-                .find(|lease| want.accepts(lease) && !used.contains(&lease.address));
+                .find(|lease| want.accepts(lease) && !used.contains(&lease.address) && !rests(lease));
             used.extend(found.iter().map(|l| l.address));
             leases.extend(found);
         }

@@ -3,30 +3,30 @@
 use std::fmt;
 
 use super::{
-    assignment::{AssignedPool, Assignment, Standing},
+    assignment::{AssignedPool, Assignment, Standing, nearest_pool},
     lease::Lease,
 };
-use crate::model::{Binding, Labels, PoolChoice, PoolRef, PoolSelector, Slice};
+use crate::model::{Binding, PoolChoice, PoolRef, PoolSelector, Slice};
 
 /// One wish for an address, with the slice that it can come from.
 #[derive(Debug)]
-pub struct Want<'a> {
+pub(super) struct Want<'a> {
     /// The pool.
-    pub pool: &'a AssignedPool,
+    pub(super) pool: &'a AssignedPool,
     /// This node's slice of it.
-    pub slice: &'a Slice,
+    pub(super) slice: &'a Slice,
     /// This index and no other.
-    pub index: Option<u32>,
+    pub(super) index: Option<u32>,
     /// The gateway's own address.
-    pub is_gateway: bool,
+    pub(super) is_gateway: bool,
     /// A default route via the gateway, whatever the pool says.
-    pub default_route: bool,
+    pub(super) default_route: bool,
 }
 
 impl Want<'_> {
     /// Whether the lease `held` is what is wished for.
     #[must_use]
-    pub fn accepts(&self, held: &Lease) -> bool {
+    pub(super) fn accepts(&self, held: &Lease) -> bool {
         held.pool == self.pool.pool
             && match (self.is_gateway, self.index) {
                 (true, _) => self.slice.gateway == Some(held.address),
@@ -40,7 +40,7 @@ impl Want<'_> {
 
     /// A fixed wish in words.
     #[must_use]
-    pub fn wish(&self) -> String {
+    pub(super) fn wish(&self) -> String {
         match self.index {
             Some(index) if !self.is_gateway => format!("index {index}"),
             _ => "the gateway's address".to_owned(),
@@ -90,7 +90,7 @@ impl fmt::Display for WantError {
 }
 
 /// The wishes of a binding: one per pool that it chooses. `held` are its present leases.
-pub fn resolve<'a>(
+pub(super) fn resolve<'a>(
     binding: &Binding,
     assignment: &'a Assignment,
     held: &[&Lease],
@@ -151,7 +151,9 @@ fn choose<'a>(
     order.sort_by_key(|p| (replaced(p), !leased(p), p.slice.is_none(), p.standing == Standing::Gone));
     let Some(pool) = order.first() else {
         let near = match selector {
-            PoolSelector::Labels(wanted) => near(wanted, assignment),
+            PoolSelector::Labels(wanted) => {
+                nearest_pool(wanted, assignment.pools.iter().map(|p| (&p.pool, &p.labels)))
+            }
             PoolSelector::Name(_) => None,
         };
         return Err(WantError::NoPool { selector: selector.clone(), near });
@@ -166,8 +168,4 @@ fn choose<'a>(
             },
         }),
     }
-}
-
-fn near(_wanted: &Labels, _assignment: &Assignment) -> Option<String> {
-    None
 }
