@@ -99,6 +99,14 @@ impl<'a> Fleet<'a> {
                 message: "is not among the Node objects, so no pool has a slice for it".to_owned(),
             });
         }
+        if self.objects.nodes.is_empty() && chain::has_selectors(self.objects) {
+            problems.push(Problem {
+                object: format!("Node/{node}"),
+                field: String::new(),
+                message: "no Node object tells its labels, so interfaces and chains with a nodeSelector may not match"
+                    .to_owned(),
+            });
+        }
         let mut pools = Vec::with_capacity(self.pools.len());
         for pool in &self.pools {
             let given = self.slice(pool, &this);
@@ -108,6 +116,9 @@ impl<'a> Fleet<'a> {
             };
             if slice.is_none() {
                 problems.extend(pool.full_for(node.as_str()));
+                if standing == Standing::Current && self.objects.nodes.is_empty() {
+                    problems.extend(pool.forgotten(node.as_str()));
+                }
             }
             pools.push(AssignedPool {
                 pool: pool.reference.clone(),
@@ -244,6 +255,19 @@ impl<'a> Fleet<'a> {
 }
 
 impl FleetPool {
+    /// The problem that the allocations that came along name other nodes only, and no Node object says whether `node` is
+    /// one more: giving it a free block could give the same one to two nodes.
+    fn forgotten(&self, node: &str) -> Option<Problem> {
+        let forgotten = !self.allocations.is_empty() && self.spec.node_selector().is_none();
+        forgotten.then(|| Problem {
+            object: self.reference.to_string(),
+            field: "status.allocations".to_owned(),
+            message: format!(
+                "names other nodes, but not {node}: split the pool again with the Node objects of all"
+            ),
+        })
+    }
+
     /// The problem that nothing was left for `node`, if the split said so.
     fn full_for(&self, node: &str) -> Option<Problem> {
         let names_it =
@@ -255,6 +279,7 @@ impl FleetPool {
     }
 }
 
+/// The object that an event on `pool` is about.
 fn involved(pool: &Pool) -> ObjectReference {
     match pool {
         Pool::IpPool(pool) => reference_of(pool),
