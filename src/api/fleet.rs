@@ -41,6 +41,8 @@ struct FleetPool {
     spec: PoolSpec,
     allocations: Vec<Allocation>,
     warnings: Vec<Warning>,
+    /// Its object cannot be read, so it is not known which allocations stand.
+    unknown: bool,
     /// Why its allocations may not be used, if so.
     unusable: Option<String>,
 }
@@ -67,9 +69,10 @@ impl<'a> Fleet<'a> {
         fleet
     }
 
-    /// Every pool, with its allocations, sorted by kind, namespace and name.
+    /// The pools with their allocations, sorted by kind, namespace and name; without those of which nobody knows which
+    /// allocations stand.
     pub fn pools(&self) -> impl Iterator<Item = &Pool> {
-        self.pools.iter().map(|p| &p.pool)
+        self.pools.iter().filter(|p| !p.unknown).map(|p| &p.pool)
     }
 
     /// What a controller would warn about.
@@ -206,7 +209,8 @@ impl<'a> Fleet<'a> {
         };
         let mut allocations = current.clone().unwrap_or_default();
         let mut warnings = Vec::new();
-        if self.objects.undecodable.contains(&key) {
+        let unknown = self.objects.undecodable.contains(&key);
+        if unknown {
             unusable = Some(
                 "its pool object cannot be read, so the allocations that stand are not known".to_owned(),
             );
@@ -218,7 +222,7 @@ impl<'a> Fleet<'a> {
         for warning in &warnings {
             self.warn(involved(&pool), warning.reason, &warning.message);
         }
-        FleetPool { reference, pool, spec, allocations, warnings, unusable }
+        FleetPool { reference, pool, spec, allocations, warnings, unknown, unusable }
     }
 
     /// Splits over the Node objects. Without any, those that the status names are the nodes: the selector was judged where

@@ -19,7 +19,7 @@ pub struct Source {
 /// leaves the others alone.
 #[must_use]
 pub fn decode<'a>(sources: impl IntoIterator<Item = &'a Source>) -> Objects {
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new();
     for source in sources {
         match documents(&source.bytes) {
             Ok(documents) => {

@@ -103,14 +103,23 @@ pub(super) struct Raw {
 
 /// Decodes objects of files into an [`Objects`], strictly: a field that nobody knows is a problem of its object. (What an
 /// API server sends was checked by it and may be newer than this program: plain serde decodes that.)
-#[derive(Default)]
 pub(super) struct Decoder {
     pub(super) objects: Objects,
+    meta_schema: JSONSchemaProps,
     schemas: BTreeMap<String, JSONSchemaProps>,
     seen: BTreeMap<ObjectKey, String>,
 }
 
 impl Decoder {
+    pub(super) fn new() -> Self {
+        Self {
+            objects: Objects::default(),
+            meta_schema: schema::<ObjectMeta>().unwrap_or_default(),
+            schemas: BTreeMap::new(),
+            seen: BTreeMap::new(),
+        }
+    }
+
     /// Takes in one object; what is wrong with it becomes problems.
     pub(super) fn add(&mut self, raw: &Raw) {
         match raw.kind.as_str() {
@@ -151,7 +160,7 @@ impl Decoder {
         }
         let schema = self.schemas.entry(raw.kind.clone()).or_insert_with(crd_schema::<K>);
         let mut found = envelope(&raw.value, schema);
-        found.extend(metadata(&raw.value));
+        found.extend(metadata(&raw.value, &self.meta_schema));
         if !found.is_empty() {
             return self.refuse(raw, found);
         }
@@ -166,7 +175,7 @@ impl Decoder {
     }
 
     fn node(&mut self, raw: &Raw) {
-        let found = metadata(&raw.value);
+        let found = metadata(&raw.value, &self.meta_schema);
         if !found.is_empty() {
             self.objects.incomplete = true;
             return self.refuse(raw, found);
@@ -225,13 +234,13 @@ struct NodeMeta {
 
 /// Problems of a custom object's own fields: `spec` is strict, `status` is not, `metadata` comes apart.
 fn envelope(value: &Value, schema: &JSONSchemaProps) -> Vec<(String, String)> {
-    let fields = schema.properties.clone().unwrap_or_default();
     let mut found = Vec::new();
+    let Some(fields) = &schema.properties else { return found };
     for (key, value) in value.as_object().into_iter().flatten() {
         match (key.as_str(), fields.get(key)) {
             ("apiVersion" | "kind" | "metadata", _) => {}
             ("status", Some(status)) => {
-                found.extend(strict::check(value, status, Unknown::Tolerated, "status"))
+                found.extend(strict::check(value, status, Unknown::Tolerated, "status"));
             }
             (_, Some(field)) => found.extend(strict::check(value, field, Unknown::Refused, key)),
             (_, None) => {
@@ -248,13 +257,11 @@ fn envelope(value: &Value, schema: &JSONSchemaProps) -> Vec<(String, String)> {
 }
 
 /// Problems of `metadata`: a name is needed, types must be right, and fields of newer servers are fine.
-fn metadata(value: &Value) -> Vec<(String, String)> {
+fn metadata(value: &Value, schema: &JSONSchemaProps) -> Vec<(String, String)> {
     let Some(metadata) = value.get("metadata") else {
         return vec![("metadata.name".to_owned(), "required field is missing".to_owned())];
     };
-    let mut found = schema::<ObjectMeta>()
-        .map(|schema| strict::check(metadata, &schema, Unknown::Tolerated, "metadata"))
-        .unwrap_or_default();
+    let mut found = strict::check(metadata, schema, Unknown::Tolerated, "metadata");
     if metadata.is_object() && matches!(metadata.get("name").map(Value::as_str), None | Some(Some(""))) {
         found.push(("metadata.name".to_owned(), "required field is missing".to_owned()));
     }

@@ -134,7 +134,7 @@ pub fn validate_dpuserviceipam(ipam: &DpuServiceIpam) -> Vec<Problem> {
     };
     if network.contains(':') {
         problem(
-            field,
+            &format!("{mode}.{field}"),
             format!("{network:?} is IPv6; a DPUServiceIPAM is IPv4 only (an IPPool or CIDRPool takes both)"),
         );
     }

@@ -54,15 +54,15 @@ pub(super) fn run(args: &Args, global: &Global, out: &Output) -> anyhow::Result<
     for name in &objects.skipped {
         out.note(&format!("{name} is skipped: its kind plays no part here"));
     }
-    if objects.nodes.is_empty() && fleet.pools().any(|p| p.allocations().is_none_or(|a| a.is_empty())) {
-        out.note("no Node objects: there is nothing to split new pools over");
-    }
     // What is wrong with a pool is told by an event; what is no usable object at all only here.
     for problem in &objects.problems {
         out.error(&problem.to_string());
     }
     if objects.incomplete {
         bail!("nothing is split: there may be nodes and allocations in what could not be read");
+    }
+    if objects.nodes.is_empty() && fleet.pools().any(|p| p.allocations().is_none_or(|a| a.is_empty())) {
+        out.note("no Node objects: there is nothing to split new pools over");
     }
     match global.output.unwrap_or(Format::Yaml) {
         Format::Table => table(&fleet, out)?,
