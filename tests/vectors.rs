@@ -1,6 +1,11 @@
 //! The golden cases of nv-ipam in `tests/vectors/`, each by name. A case fails unless it comes out exactly as nv-ipam
 //! does it, or as the table of divergences says; all failing cases of a file are reported together.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests: clippy.toml only excuses the test functions themselves"
+)]
+
 use std::{collections::BTreeMap, fmt::Write as _, fs, net::IpAddr, path::Path};
 
 use dpu_ipam::pool::{
@@ -285,6 +290,7 @@ fn split_cases() {
         let current = input["status"].get("allocations").map(|list| allocations(&spec, list));
         let mut nodes = list(&input["nodes"], node);
         let got = split(&name, &spec, current.as_deref(), &nodes);
+        same("changed", &got.changed, &(current.as_ref() != Some(&got.allocations)))?;
         nodes.reverse();
         same("with the nodes reversed", &split(&name, &spec, current.as_deref(), &nodes), &got)?;
         let again = split(&name, &spec, Some(&got.allocations), &nodes);

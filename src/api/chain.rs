@@ -115,6 +115,14 @@ pub fn named_nodes(objects: &Objects) -> BTreeSet<&str> {
     interfaces.chain(of_nodes).chain(chains).collect()
 }
 
+/// Whether some interface or chain is meant for selected nodes only.
+#[must_use]
+pub fn has_selectors(objects: &Objects) -> bool {
+    let selective = |scope: Scope<'_>| matches!(scope, Scope::Nodes(Some(_)));
+    interfaces(objects).iter().any(|i| selective(i.scope))
+        || chains(objects).iter().any(|c| selective(c.scope))
+}
+
 /// The service that is plugged into a port; `None` for interfaces that get no address.
 fn plugged<'a>(
     interfaces: &'a [FoundInterface<'_>],

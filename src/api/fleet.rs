@@ -41,6 +41,8 @@ struct FleetPool {
     spec: PoolSpec,
     allocations: Vec<Allocation>,
     warnings: Vec<Warning>,
+    /// Its object cannot be read, so it is not known which allocations stand.
+    unknown: bool,
     /// Why its allocations may not be used, if so.
     unusable: Option<String>,
 }
@@ -67,9 +69,10 @@ impl<'a> Fleet<'a> {
         fleet
     }
 
-    /// Every pool, with its allocations, sorted by kind, namespace and name.
+    /// The pools with their allocations, sorted by kind, namespace and name; without those of which nobody knows which
+    /// allocations stand.
     pub fn pools(&self) -> impl Iterator<Item = &Pool> {
-        self.pools.iter().map(|p| &p.pool)
+        self.pools.iter().filter(|p| !p.unknown).map(|p| &p.pool)
     }
 
     /// What a controller would warn about.
@@ -99,6 +102,14 @@ impl<'a> Fleet<'a> {
                 message: "is not among the Node objects, so no pool has a slice for it".to_owned(),
             });
         }
+        if self.objects.nodes.is_empty() && chain::has_selectors(self.objects) {
+            problems.push(Problem {
+                object: format!("Node/{node}"),
+                field: String::new(),
+                message: "no Node object tells its labels, so interfaces and chains with a nodeSelector may not match"
+                    .to_owned(),
+            });
+        }
         let mut pools = Vec::with_capacity(self.pools.len());
         for pool in &self.pools {
             let given = self.slice(pool, &this);
@@ -108,6 +119,9 @@ impl<'a> Fleet<'a> {
             };
             if slice.is_none() {
                 problems.extend(pool.full_for(node.as_str()));
+                if standing == Standing::Current && self.objects.nodes.is_empty() {
+                    problems.extend(pool.forgotten(node.as_str()));
+                }
             }
             pools.push(AssignedPool {
                 pool: pool.reference.clone(),
@@ -195,7 +209,8 @@ impl<'a> Fleet<'a> {
         };
         let mut allocations = current.clone().unwrap_or_default();
         let mut warnings = Vec::new();
-        if self.objects.undecodable.contains(&key) {
+        let unknown = self.objects.undecodable.contains(&key);
+        if unknown {
             unusable = Some(
                 "its pool object cannot be read, so the allocations that stand are not known".to_owned(),
             );
@@ -207,7 +222,7 @@ impl<'a> Fleet<'a> {
         for warning in &warnings {
             self.warn(involved(&pool), warning.reason, &warning.message);
         }
-        FleetPool { reference, pool, spec, allocations, warnings, unusable }
+        FleetPool { reference, pool, spec, allocations, warnings, unknown, unusable }
     }
 
     /// Splits over the Node objects. Without any, those that the status names are the nodes: the selector was judged where
@@ -244,6 +259,19 @@ impl<'a> Fleet<'a> {
 }
 
 impl FleetPool {
+    /// The problem that the allocations that came along name other nodes only, and no Node object says whether `node` is
+    /// one more: giving it a free block could give the same one to two nodes.
+    fn forgotten(&self, node: &str) -> Option<Problem> {
+        let forgotten = !self.allocations.is_empty() && self.spec.node_selector().is_none();
+        forgotten.then(|| Problem {
+            object: self.reference.to_string(),
+            field: "status.allocations".to_owned(),
+            message: format!(
+                "names other nodes, but not {node}: split the pool again with the Node objects of all"
+            ),
+        })
+    }
+
     /// The problem that nothing was left for `node`, if the split said so.
     fn full_for(&self, node: &str) -> Option<Problem> {
         let names_it =
@@ -255,6 +283,7 @@ impl FleetPool {
     }
 }
 
+/// The object that an event on `pool` is about.
 fn involved(pool: &Pool) -> ObjectReference {
     match pool {
         Pool::IpPool(pool) => reference_of(pool),

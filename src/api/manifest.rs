@@ -19,7 +19,7 @@ pub struct Source {
 /// leaves the others alone.
 #[must_use]
 pub fn decode<'a>(sources: impl IntoIterator<Item = &'a Source>) -> Objects {
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new();
     for source in sources {
         match documents(&source.bytes) {
             Ok(documents) => {
@@ -105,7 +105,7 @@ fn object(decoder: &mut Decoder, mut value: Value, origin: String) {
         );
     };
     let Some(Value::Array(items)) = kind.ends_with("List").then(|| map.remove("items")).flatten() else {
-        return decoder.add(Raw { kind, api_version, value, origin });
+        return decoder.add(&Raw { kind, api_version, value, origin });
     };
     for (index, mut item) in items.into_iter().enumerate() {
         // The items of a typed list (`IPPoolList`) need not repeat their kind.

@@ -1,6 +1,8 @@
 //! `nv-ipam.nvidia.com/v1alpha1` as on the wire: IPPool and CIDRPool, and their way to and from the pool room's types.
 //! Whether a spec is right is not decided here.
 
+#![expect(clippy::duplicated_attributes, reason = "columns of one type")]
+
 use k8s_openapi::{api::core::v1::NodeSelector, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::CustomResource;
 use schemars::JsonSchema;

@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use kube::{CustomResourceExt, Resource};
 use schemars::{JsonSchema, generate::SchemaSettings};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
@@ -101,17 +101,27 @@ pub(super) struct Raw {
     pub(super) origin: String,
 }
 
-/// Decodes objects into an [`Objects`], strictly: a field that nobody knows is a problem of its object.
-#[derive(Default)]
+/// Decodes objects of files into an [`Objects`], strictly: a field that nobody knows is a problem of its object. (What an
+/// API server sends was checked by it and may be newer than this program: plain serde decodes that.)
 pub(super) struct Decoder {
     pub(super) objects: Objects,
+    meta_schema: JSONSchemaProps,
     schemas: BTreeMap<String, JSONSchemaProps>,
     seen: BTreeMap<ObjectKey, String>,
 }
 
 impl Decoder {
+    pub(super) fn new() -> Self {
+        Self {
+            objects: Objects::default(),
+            meta_schema: schema::<ObjectMeta>().unwrap_or_default(),
+            schemas: BTreeMap::new(),
+            seen: BTreeMap::new(),
+        }
+    }
+
     /// Takes in one object; what is wrong with it becomes problems.
-    pub(super) fn add(&mut self, raw: Raw) {
+    pub(super) fn add(&mut self, raw: &Raw) {
         match raw.kind.as_str() {
             "DPUServiceIPAM" => self.custom(raw, |o| &mut o.ipams),
             "IPPool" => self.custom(raw, |o| &mut o.ip_pools),
@@ -138,7 +148,7 @@ impl Decoder {
         self.objects.problems.push(Problem { object, field: field.to_owned(), message });
     }
 
-    fn custom<K>(&mut self, raw: Raw, place: fn(&mut Objects) -> &mut Vec<K>)
+    fn custom<K>(&mut self, raw: &Raw, place: fn(&mut Objects) -> &mut Vec<K>)
     where
         K: Resource<DynamicType = ()> + CustomResourceExt + DeserializeOwned,
     {
@@ -146,42 +156,40 @@ impl Decoder {
         if raw.api_version != expected {
             let message =
                 format!("{:?} is not known for {}, it must be {expected}", raw.api_version, raw.kind);
-            return self.refuse(&raw, vec![("apiVersion".to_owned(), message)]);
+            return self.refuse(raw, vec![("apiVersion".to_owned(), message)]);
         }
         let schema = self.schemas.entry(raw.kind.clone()).or_insert_with(crd_schema::<K>);
         let mut found = envelope(&raw.value, schema);
-        found.extend(metadata(&raw.value));
-        let decoded = if found.is_empty() {
-            serde_json::from_value::<K>(raw.value.clone())
-        } else {
-            return self.refuse(&raw, found);
-        };
-        match decoded {
+        found.extend(metadata(&raw.value, &self.meta_schema));
+        if !found.is_empty() {
+            return self.refuse(raw, found);
+        }
+        match K::deserialize(&raw.value) {
             Ok(object) => {
-                if self.first(&raw, object.meta()) {
+                if self.first(raw, object.meta()) {
                     place(&mut self.objects).push(object);
                 }
             }
-            Err(error) => self.refuse(&raw, vec![(String::new(), error.to_string())]),
+            Err(error) => self.refuse(raw, vec![(String::new(), error.to_string())]),
         }
     }
 
-    fn node(&mut self, raw: Raw) {
-        let found = metadata(&raw.value);
+    fn node(&mut self, raw: &Raw) {
+        let found = metadata(&raw.value, &self.meta_schema);
         if !found.is_empty() {
             self.objects.incomplete = true;
-            return self.refuse(&raw, found);
+            return self.refuse(raw, found);
         }
-        match serde_json::from_value::<NodeMeta>(raw.value.clone()) {
+        match NodeMeta::deserialize(&raw.value) {
             Ok(NodeMeta { metadata }) => {
-                if self.first(&raw, &metadata) {
+                if self.first(raw, &metadata) {
                     let name = metadata.name.unwrap_or_default();
                     self.objects.nodes.push(pool::Node { name, labels: metadata.labels.unwrap_or_default() });
                 }
             }
             Err(error) => {
                 self.objects.incomplete = true;
-                self.refuse(&raw, vec![(String::new(), error.to_string())]);
+                self.refuse(raw, vec![(String::new(), error.to_string())]);
             }
         }
     }
@@ -219,20 +227,20 @@ impl Decoder {
     }
 }
 
-#[derive(serde::Deserialize)]
+#[derive(Deserialize)]
 struct NodeMeta {
     metadata: ObjectMeta,
 }
 
 /// Problems of a custom object's own fields: `spec` is strict, `status` is not, `metadata` comes apart.
 fn envelope(value: &Value, schema: &JSONSchemaProps) -> Vec<(String, String)> {
-    let fields = schema.properties.clone().unwrap_or_default();
     let mut found = Vec::new();
+    let Some(fields) = &schema.properties else { return found };
     for (key, value) in value.as_object().into_iter().flatten() {
         match (key.as_str(), fields.get(key)) {
             ("apiVersion" | "kind" | "metadata", _) => {}
             ("status", Some(status)) => {
-                found.extend(strict::check(value, status, Unknown::Tolerated, "status"))
+                found.extend(strict::check(value, status, Unknown::Tolerated, "status"));
             }
             (_, Some(field)) => found.extend(strict::check(value, field, Unknown::Refused, key)),
             (_, None) => {
@@ -249,13 +257,11 @@ fn envelope(value: &Value, schema: &JSONSchemaProps) -> Vec<(String, String)> {
 }
 
 /// Problems of `metadata`: a name is needed, types must be right, and fields of newer servers are fine.
-fn metadata(value: &Value) -> Vec<(String, String)> {
+fn metadata(value: &Value, schema: &JSONSchemaProps) -> Vec<(String, String)> {
     let Some(metadata) = value.get("metadata") else {
         return vec![("metadata.name".to_owned(), "required field is missing".to_owned())];
     };
-    let mut found = schema::<ObjectMeta>()
-        .map(|schema| strict::check(metadata, &schema, Unknown::Tolerated, "metadata"))
-        .unwrap_or_default();
+    let mut found = strict::check(metadata, schema, Unknown::Tolerated, "metadata");
     if metadata.is_object() && matches!(metadata.get("name").map(Value::as_str), None | Some(Some(""))) {
         found.push(("metadata.name".to_owned(), "required field is missing".to_owned()));
     }
@@ -273,12 +279,4 @@ fn schema<T: JsonSchema>() -> Option<JSONSchemaProps> {
     let settings = SchemaSettings::openapi3().with(|s| s.inline_subschemas = true);
     let schema = settings.into_generator().into_root_schema_for::<T>();
     serde_json::from_value(schema.to_value()).ok()
-}
-
-/// Decodes an object that an API server sent: fields that are not known here are tolerated.
-///
-/// # Errors
-/// The object does not have the shape of its kind.
-pub fn decode_lenient<K: DeserializeOwned>(value: Value) -> Result<K, serde_json::Error> {
-    serde_json::from_value(value)
 }

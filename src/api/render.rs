@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     engine::assignment::Problem,
-    pool::{self, ErrorKind, FieldError, PoolSpec},
+    pool::{self, FieldError, PoolSpec},
 };
 
 /// On a rendered pool: the name of the DPUServiceIPAM that it comes from.
@@ -105,12 +105,10 @@ pub fn validate_dpuserviceipam(ipam: &DpuServiceIpam) -> Vec<Problem> {
     match ipam.metadata.namespace.as_deref() {
         Some(OPERATOR_NAMESPACE) => {}
         other => {
-            let is = other.map_or_else(|| "it has none".to_owned(), |ns| format!("not in {ns}"));
+            let is = other.map_or_else(|| "none is set".to_owned(), |ns| format!("this is {ns}"));
             problem(
                 "metadata.namespace",
-                format!(
-                    "takes effect only in namespace {OPERATOR_NAMESPACE}, {is}: set namespace: {OPERATOR_NAMESPACE}"
-                ),
+                format!("takes effect only in namespace {OPERATOR_NAMESPACE}; {is}"),
             );
         }
     }
@@ -118,10 +116,12 @@ pub fn validate_dpuserviceipam(ipam: &DpuServiceIpam) -> Vec<Problem> {
     if name.len() > NAME_MAX {
         problem("metadata.name", format!("has {} bytes, at most {NAME_MAX} are possible", name.len()));
     }
-    let (field, network, spec) = match (&ipam.spec.ipv4_subnet, &ipam.spec.ipv4_network) {
-        (Some(mode), None) => ("spec.ipv4Subnet.subnet", &mode.subnet, PoolSpec::from(&ip_pool(ipam, mode))),
+    let (mode, field, network, spec) = match (&ipam.spec.ipv4_subnet, &ipam.spec.ipv4_network) {
+        (Some(mode), None) => {
+            ("spec.ipv4Subnet", "subnet", &mode.subnet, PoolSpec::from(&ip_pool(ipam, mode)))
+        }
         (None, Some(mode)) => {
-            ("spec.ipv4Network.network", &mode.network, PoolSpec::from(&cidr_pool(ipam, mode)))
+            ("spec.ipv4Network", "network", &mode.network, PoolSpec::from(&cidr_pool(ipam, mode)))
         }
         (None, None) => {
             problem("spec", "needs a mode: set ipv4Subnet or ipv4Network".to_owned());
@@ -134,12 +134,14 @@ pub fn validate_dpuserviceipam(ipam: &DpuServiceIpam) -> Vec<Problem> {
     };
     if network.contains(':') {
         problem(
-            field,
+            &format!("{mode}.{field}"),
             format!("{network:?} is IPv6; a DPUServiceIPAM is IPv4 only (an IPPool or CIDRPool takes both)"),
         );
     }
     for error in pool::validate(&name, &spec) {
-        problem(&own_field(ipam, &error.field), message(&error));
+        // nv-ipam's texts name fields of the pool, too.
+        let text = message(&error).replace(" spec.", &format!(" {mode}."));
+        problem(&own_field(ipam, &error.field), text);
     }
     problems
 }
@@ -177,16 +179,9 @@ fn own_field(ipam: &DpuServiceIpam, field: &str) -> String {
     format!("spec.ipv4Network.{own}")
 }
 
-/// A field error as Kubernetes words it.
+/// A field error as Kubernetes words it, without the field, which stands before it.
 #[must_use]
 pub fn message(error: &FieldError) -> String {
-    let FieldError { kind, value, detail, .. } = error;
-    let what = match kind {
-        ErrorKind::Invalid => format!("Invalid value: {value}"),
-        ErrorKind::Required => "Required value".to_owned(),
-        ErrorKind::Forbidden => "Forbidden".to_owned(),
-        ErrorKind::Duplicate => format!("Duplicate value: {value}"),
-        ErrorKind::NotSupported => format!("Unsupported value: {value}"),
-    };
-    if detail.is_empty() { what } else { format!("{what}: {detail}") }
+    let text = error.to_string();
+    text.strip_prefix(&format!("{}: ", error.field)).unwrap_or(&text).to_owned()
 }

@@ -129,9 +129,11 @@ fn wrong_type(expected: &str, found: &Value) -> String {
         "object" | "integer" => format!("an {expected}"),
         other => format!("a {other}"),
     };
-    // YAML reads `on`, `0x10` or `1.10` without quotes as a boolean or a number.
     let advice = match found {
-        Value::Bool(_) | Value::Number(_) if expected == "a string" => "; put it in quotes",
+        Value::Bool(_) if expected == "a string" => {
+            "; put it in quotes (YAML reads on, off, yes, no, y, n as booleans)"
+        }
+        Value::Number(_) if expected == "a string" => "; put it in quotes",
         Value::Number(number) if expected == "an integer" && !number.is_f64() => " (too large)",
         _ => "",
     };

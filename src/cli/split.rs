@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use k8s_openapi::{api::core::v1::Event, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::Serialize;
 
@@ -43,7 +44,7 @@ struct List<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Item<'a> {
-    Pool(Pool),
+    Pool(Box<Pool>),
     Event(&'a Event),
 }
 
@@ -51,14 +52,17 @@ pub(super) fn run(args: &Args, global: &Global, out: &Output) -> anyhow::Result<
     let objects = manifest::decode(&args.files.read()?);
     let fleet = Fleet::build(&objects);
     for name in &objects.skipped {
-        out.note(&format!("{name} is of no concern here, skipped"));
-    }
-    if objects.nodes.is_empty() && fleet.pools().any(|p| p.allocations().is_none_or(|a| a.is_empty())) {
-        out.note("no Node objects: there is nothing to split new pools over");
+        out.note(&format!("{name} is skipped: its kind plays no part here"));
     }
     // What is wrong with a pool is told by an event; what is no usable object at all only here.
     for problem in &objects.problems {
         out.error(&problem.to_string());
+    }
+    if objects.incomplete {
+        bail!("nothing is split: there may be nodes and allocations in what could not be read");
+    }
+    if objects.nodes.is_empty() && fleet.pools().any(|p| p.allocations().is_none_or(|a| a.is_empty())) {
+        out.note("no Node objects: there is nothing to split new pools over");
     }
     match global.output.unwrap_or(Format::Yaml) {
         Format::Table => table(&fleet, out)?,
@@ -69,7 +73,7 @@ pub(super) fn run(args: &Args, global: &Global, out: &Output) -> anyhow::Result<
 }
 
 fn list<'a>(fleet: &'a Fleet<'_>) -> List<'a> {
-    let pools = fleet.pools().map(|pool| Item::Pool(shippable(pool)));
+    let pools = fleet.pools().map(|pool| Item::Pool(Box::new(shippable(pool))));
     let events = fleet.events().iter().map(Item::Event);
     List { api_version: "v1", kind: "List", items: pools.chain(events).collect() }
 }

@@ -5,10 +5,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::{Format, Global, Output, input::Filenames};
-use crate::{
-    api::{lint::lint, manifest},
-    engine::assignment::Problem,
-};
+use crate::api::{lint::lint, manifest};
 
 /// Could not read.
 const UNREADABLE: u8 = 2;
@@ -50,19 +47,18 @@ pub(super) fn run(args: &Args, global: &Global, out: &Output) -> anyhow::Result<
     let objects = manifest::decode(&sources);
     let findings = lint(&objects);
     for name in &objects.skipped {
-        out.note(&format!("{name} is of no concern here, skipped"));
+        out.note(&format!("{name} is skipped: its kind plays no part here"));
     }
     for note in &findings.notes {
         out.note(note);
     }
-    let line = |p: &'_ Problem| -> String { format!("{p}\n") };
     let lines: Vec<_> = findings
         .problems
         .iter()
         .map(|p| Line { object: &p.object, field: &p.field, message: &p.message })
         .collect();
     match global.output.unwrap_or(Format::Table) {
-        Format::Table => out.text(&findings.problems.iter().map(line).collect::<String>())?,
+        Format::Table => out.text(&findings.problems.iter().map(|p| format!("{p}\n")).collect::<String>())?,
         Format::Yaml => out.yaml(&lines)?,
         Format::Json => out.json(&lines)?,
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use nix::libc::EINVAL;
+
 use super::{
     Kernel,
     error::{ErrorKind, Failure, Refusal, StepError},
@@ -14,7 +16,7 @@ const AT_ONCE: usize = 64;
 
 impl Kernel {
     /// Executes the steps in order and gives one result for each, in the same order. A step that fails does not stop the
-    /// others. `protocol` marks what is added, and limits removals to what carries it.
+    /// others. `protocol` marks what is added, and limits removals to what carries it; never 0.
     ///
     /// Removing what is gone already is no error. Adding what is there already is one of kind [`ErrorKind::Exists`].
     ///
@@ -23,8 +25,14 @@ impl Kernel {
     /// Per step. [`ErrorKind::Lost`] for all steps that went out together if the kernel's answers were lost.
     pub fn apply(&mut self, steps: &[Step], protocol: u8) -> Vec<Result<(), StepError>> {
         let mut results: Vec<Result<(), StepError>> = Vec::with_capacity(steps.len());
+        let error = |step: &Step, source| Err(StepError { step: Box::new(step.clone()), source });
+        if protocol == 0 {
+            // To the kernel 0 means "any" in a removal: it could hit what is not ours.
+            let text = "protocol 0 marks nothing as ours".to_owned();
+            let failure = Arc::new(Failure::Refused(Refusal { errno: EINVAL, text }));
+            return steps.iter().map(|step| error(step, Arc::clone(&failure))).collect();
+        }
         for steps in steps.chunks(AT_ONCE) {
-            let error = |step: &Step, source| Err(StepError { step: Box::new(step.clone()), source });
             let refused = self.requests.change(steps.len(), |number, writer, flags, seq| {
                 if let Some(step) = steps.get(number) {
                     request::step(writer, step, protocol, flags, seq);

@@ -24,7 +24,7 @@ use crate::model::{IfName, Link, MacAddr};
 /// then looked up.
 const ROOM: i32 = 8 << 20;
 
-/// Datagrams read before the first of them is acted on.
+/// Datagrams read before the first of them is acted on, so that a flood cannot hold up the repair.
 const AT_ONCE: usize = 16_384;
 
 const GROUPS: [u32; 7] = [
@@ -129,11 +129,15 @@ impl Watch {
             // Waits for the first datagram; what is pending behind it is there already.
             let first = poll_fn(|cx| socket.poll_recv(cx, buffer)).await;
             memory.take(first.map_err(Failure::Io), buffer, &mut wake)?;
-            for _ in 0..AT_ONCE {
+            let mut count = 0;
+            // After an overrun the kernel drops all that comes, without another word, until the queue is empty: only then
+            // is a look at the state newer than what is missed.
+            while wake.lost || count < AT_ONCE {
                 let next = read(socket.socket_ref(), buffer);
                 if !memory.take(next, buffer, &mut wake)? {
                     break;
                 }
+                count += 1;
             }
             if !wake.is_empty() {
                 return Ok(wake);

@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(network("::ffff:10.0.0.0/120"), network("10.0.0.0/024"));
         assert_eq!(
             network("::ffff:10.0.0.0/90").map(|n| n.trunc().to_string()).as_deref(),
-            Some("::ff80:0:0/90")
+            Some("::ffc0:0:0/90")
         );
     }
 }

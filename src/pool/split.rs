@@ -5,7 +5,7 @@ mod grid;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use self::grid::Grid;
 use super::{Allocation, Node, NodeSelector, PoolKind, PoolSpec, SelectorError, field, validate};
@@ -46,30 +46,49 @@ pub fn split(name: &str, spec: &PoolSpec, current: Option<&[Allocation]>, nodes:
     let (names, unknown) = served(spec.node_selector(), standing, nodes);
     let mut warnings: Vec<_> = unknown.into_iter().map(Warning::invalid_selector).collect();
 
-    let positions: HashMap<_, _> = names.iter().enumerate().map(|(i, name)| (*name, i)).collect();
-    let mut parts: Vec<_> = names.iter().map(|name| grid.static_allocation(name)).collect();
+    let mut kept: Vec<Option<(u128, &Allocation)>> = vec![None; names.len()];
     let mut taken = HashSet::with_capacity(names.len());
+    let mut expected = 0;
     for entry in standing {
-        let Some(part) = positions.get(entry.node_name()).and_then(|&i| parts.get_mut(i)) else { continue };
+        let Some(position) = position(&names, entry.node_name(), expected) else { continue };
+        expected = position + 1;
         // The first good entry counts: it is the one that the node's daemon serves.
-        if part.is_none()
+        if kept[position].is_none()
             && let Some(block) = grid.block_of(entry)
             && taken.insert(block)
         {
-            *part = Some(grid.kept(entry, block));
+            kept[position] = Some((block, entry));
         }
     }
 
-    let mut free = grid.free_blocks(taken);
+    // Computed for the first node that needs it.
+    let owned = || kept.iter().flatten().map(|(block, _)| *block);
+    let mut free = None;
     let mut allocations = Vec::with_capacity(names.len());
-    for (name, part) in names.iter().zip(parts) {
-        match part.or_else(|| free.next().map(|block| grid.allocation(name, block))) {
+    for (name, kept) in names.iter().zip(&kept) {
+        let allocation = match (grid.static_allocation(name), kept) {
+            (Some(allocation), _) => Some(allocation),
+            (None, Some((block, entry))) => Some(grid.kept(entry, *block)),
+            (None, None) => free
+                .get_or_insert_with(|| grid.free_blocks(owned()))
+                .next()
+                .map(|block| grid.allocation(name, block)),
+        };
+        match allocation {
             Some(allocation) => allocations.push(allocation),
             None => warnings.push(Warning::pool_full(spec.kind(), name)),
         }
     }
     let changed = current != Some(allocations.as_slice());
     Split { allocations, warnings, changed }
+}
+
+/// Where `name` is in the sorted `names`. A status is sorted as well, so that it mostly is where it is `expected`.
+fn position(names: &[&str], name: &str, expected: usize) -> Option<usize> {
+    match names.get(expected) {
+        Some(next) if *next == name => Some(expected),
+        _ => names.binary_search(&name).ok(),
+    }
 }
 
 /// The names of the nodes that the pool serves, sorted bytewise, each once. Where the selector cannot say whether a

@@ -1,5 +1,7 @@
 //! DPUServiceIPAM: the pool as the user writes it on the management side.
 
+#![expect(clippy::duplicated_attributes, reason = "columns of one type")]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::{

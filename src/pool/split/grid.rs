@@ -1,10 +1,7 @@
 //! A pool as a row of equal blocks, numbered from 0: which block an entry is, which blocks nobody may have, which are
 //! free. Works on intervals of numbers; never walks over blocks or addresses.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::IpAddr,
-};
+use std::{collections::HashMap, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -82,20 +79,20 @@ impl<'a> Grid<'a> {
         Some(Self { network, base, stride, last, barred, cut })
     }
 
-    /// What the spec itself gives to the node, whatever else is said.
+    /// What the spec itself gives to the node, whatever else is said. As written, because nv-ipam's node daemon
+    /// compares the texts with the spec's.
     pub(super) fn static_allocation(&self, node_name: &str) -> Option<Allocation> {
-        let Cut::Prefixes { gateway_index, statics, .. } = &self.cut else { return None };
+        let Cut::Prefixes { statics, .. } = &self.cut else { return None };
         let item = statics.get(node_name).filter(|_| !node_name.is_empty())?;
-        // As written: nv-ipam's node daemon compares the texts with the spec's.
         let gateway = if item.gateway.is_empty() {
-            gateway_text(&parse::network(&item.prefix)?, *gateway_index)
+            self.gateway_text(&parse::network(&item.prefix)?)
         } else {
             item.gateway.clone()
         };
         Some(Allocation::Prefix { node_name: node_name.to_owned(), prefix: item.prefix.clone(), gateway })
     }
 
-    /// The block that a standing entry is; `None` if it is not exactly one block that a node may have.
+    /// The block that a standing entry is; `None` if it is not exactly one block that its node may keep.
     pub(super) fn block_of(&self, entry: &Allocation) -> Option<u128> {
         let first = match (entry, &self.cut) {
             (Allocation::Block { start, end, .. }, Cut::Blocks) => {
@@ -103,10 +100,12 @@ impl<'a> Grid<'a> {
                 let inside = self.network.contains(&range.first()) && self.network.contains(&range.last());
                 (inside && range.span() == self.stride - 1).then_some(range.first())?
             }
-            (Allocation::Prefix { node_name, prefix, .. }, Cut::Prefixes { length, .. }) => {
+            (Allocation::Prefix { node_name, prefix, .. }, Cut::Prefixes { length, statics, .. }) => {
                 let prefix = parse::exact_network(prefix)?;
                 let fits = self.network.contains(&prefix.network()) && prefix.prefix_len() == *length;
-                (fits && !node_name.is_empty()).then_some(prefix.network())?
+                // A node with a static allocation keeps nothing else.
+                let may_keep = !node_name.is_empty() && !statics.contains_key(node_name.as_str());
+                (fits && may_keep).then_some(prefix.network())?
             }
             _ => return None,
         };
@@ -118,48 +117,52 @@ impl<'a> Grid<'a> {
     /// The standing entry, which is this block, with its gateway brought up to date. A block is rewritten in canonical
     /// form, a prefix is left as written.
     pub(super) fn kept(&self, entry: &Allocation, block: u128) -> Allocation {
-        let mut kept = self.allocation(entry.node_name(), block);
-        if let (Allocation::Prefix { prefix, .. }, Allocation::Prefix { prefix: standing, .. }) =
-            (&mut kept, entry)
-        {
-            prefix.clone_from(standing);
+        match entry {
+            Allocation::Block { node_name, .. } => self.allocation(node_name, block),
+            Allocation::Prefix { node_name, prefix, .. } => Allocation::Prefix {
+                node_name: node_name.clone(),
+                prefix: prefix.clone(),
+                gateway: self.prefix(block).map(|prefix| self.gateway_text(&prefix)).unwrap_or_default(),
+            },
         }
-        kept
     }
 
     /// The block, given to the node.
     pub(super) fn allocation(&self, node_name: &str, block: u128) -> Allocation {
         let node_name = node_name.to_owned();
-        let first = self.base + block * self.stride;
-        match &self.cut {
-            Cut::Blocks => Allocation::Block {
+        match self.prefix(block) {
+            Some(prefix) => Allocation::Prefix {
                 node_name,
-                start: self.address(first).to_string(),
-                end: self.address(first + (self.stride - 1)).to_string(),
+                prefix: prefix.to_string(),
+                gateway: self.gateway_text(&prefix),
             },
-            Cut::Prefixes { length, gateway_index, .. } => {
-                let network = network::with_length(self.address(first), *length);
-                let gateway = gateway_text(&network, *gateway_index);
-                Allocation::Prefix { node_name, prefix: network.to_string(), gateway }
+            None => {
+                let first = self.base + block * self.stride;
+                let (start, end) = (self.address(first), self.address(first + (self.stride - 1)));
+                Allocation::Block { node_name, start: start.to_string(), end: end.to_string() }
             }
         }
     }
 
-    /// The blocks that a new node may get, ascending.
-    pub(super) fn free_blocks(&self, taken: HashSet<u128>) -> impl Iterator<Item = u128> {
-        let taken: Intervals =
-            self.barred.iter().chain(taken.into_iter().map(|block| (block, block))).collect();
+    /// The blocks that a new node may get, ascending, beside those that are `taken`.
+    pub(super) fn free_blocks(&self, taken: impl Iterator<Item = u128>) -> impl Iterator<Item = u128> {
+        let taken: Intervals = self.barred.iter().chain(taken.map(|block| (block, block))).collect();
         taken.gaps(0, self.last).into_iter().flat_map(|(first, last)| first..=last)
     }
 
     fn address(&self, bits: u128) -> IpAddr {
         from_bits(bits, matches!(self.network, IpNet::V4(_)))
     }
-}
 
-fn gateway_text(prefix: &IpNet, index: Option<i64>) -> String {
-    index
-        .and_then(|index| network::gateway(prefix, index))
-        .map(|gateway| gateway.to_string())
-        .unwrap_or_default()
+    /// The block as a prefix, if the pool is cut into prefixes.
+    fn prefix(&self, block: u128) -> Option<IpNet> {
+        let Cut::Prefixes { length, .. } = self.cut else { return None };
+        Some(network::with_length(self.address(self.base + block * self.stride), length))
+    }
+
+    /// By `gatewayIndex`; empty = none.
+    fn gateway_text(&self, prefix: &IpNet) -> String {
+        let Cut::Prefixes { gateway_index: Some(index), .. } = self.cut else { return String::new() };
+        network::gateway(prefix, index).map(|gateway| gateway.to_string()).unwrap_or_default()
+    }
 }
