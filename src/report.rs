@@ -1,0 +1,3 @@
+//! Where the status goes. Never computes it, never delays the network for it.
+
+pub mod local;
