@@ -41,6 +41,7 @@
 //! 8. Stopping, crashing or upgrading the agent leaves the network as it is.
 //! 9. One bad SF, pool or binding never stops the others.
 
+pub mod agent;
 pub mod api;
 pub mod cli;
 pub mod config;
@@ -48,5 +49,7 @@ pub mod engine;
 pub mod kernel;
 pub mod model;
 pub mod pool;
+pub mod report;
 pub mod sf;
+pub mod source;
 pub mod store;

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     engine::{assignment::Assignment, lease::LeaseBook, plan::Owned},
-    model::NodeName,
+    model::{NodeName, Timestamp},
 };
 use file::Generation;
 pub use format::Unusable;
@@ -50,6 +50,9 @@ pub struct State {
     /// The last good assignment, which carries on while the source is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignment: Option<Assignment>,
+    /// When the source said so last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignment_time: Option<Timestamp>,
     /// What the agent put into the kernel during this boot.
     #[serde(default)]
     pub owned: Owned,
@@ -59,7 +62,14 @@ impl State {
     /// One that knows nothing yet.
     #[must_use]
     pub fn empty(identity: Identity, boot_id: String) -> Self {
-        Self { identity, boot_id, leases: LeaseBook::default(), assignment: None, owned: Owned::default() }
+        Self {
+            identity,
+            boot_id,
+            leases: LeaseBook::default(),
+            assignment: None,
+            assignment_time: None,
+            owned: Owned::default(),
+        }
     }
 }
 
@@ -279,6 +289,24 @@ impl Store {
     }
 }
 
+/// The state in `dir` as an agent would go on with it; touches and locks nothing.
+#[must_use]
+pub fn peek(dir: &Path, identity: &Identity, boot_id: &str) -> State {
+    let usable = |generation: Generation| {
+        let state = format::decode(&generation.read(dir).ok()??).ok()?;
+        state.identity.agrees(identity).then(|| adopt(state, identity, boot_id))
+    };
+    usable(Generation::Current)
+        .or_else(|| usable(Generation::Previous))
+        .unwrap_or_else(|| State::empty(identity.clone(), boot_id.to_owned()))
+}
+
+/// Whether an agent holds `dir` now.
+#[must_use]
+pub fn is_held(dir: &Path) -> bool {
+    File::open(dir).is_ok_and(|dir| matches!(dir.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
 /// The stored state as ours.
 fn adopt(stored: State, identity: &Identity, boot_id: &str) -> State {
     let owned = if stored.boot_id == boot_id { stored.owned } else { Owned::default() };
@@ -287,6 +315,7 @@ fn adopt(stored: State, identity: &Identity, boot_id: &str) -> State {
         boot_id: boot_id.to_owned(),
         leases: stored.leases,
         assignment: stored.assignment,
+        assignment_time: stored.assignment_time,
         owned,
     }
 }

@@ -3,26 +3,25 @@
 use std::{
     collections::BTreeMap,
     fs,
+    net::IpAddr,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use tracing::{info, warn};
 
 use crate::{
-    config::Config,
-    engine::{
-        assignment::Assignment,
-        attach::{Match, match_bindings},
-        lease::PodHeld,
-        status::SourceState,
+    api::{Fleet, manifest},
+    config::{Config, SourceConfig},
+    engine::{assignment::Assignment, lease::PodHeld, status::SourceState},
+    model::{NodeName, Timestamp},
+    source::{
+        files::{self, SourceError},
+        nvipam_store::NvIpamStore,
     },
-    model::{BindingName, Observed, Timestamp},
-    sf::Finder,
-    source::{files::FilesSource, nvipam_store},
     store::{Identity, State},
 };
 
-/// The clock of the wall, in seconds.
+/// The clock on the wall.
 #[must_use]
 pub fn now() -> Timestamp {
     Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
@@ -40,61 +39,103 @@ pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
+/// What the manifests `sources` give to `node`.
+#[must_use]
+pub fn assignment_of(sources: &[manifest::Source], node: &NodeName) -> Assignment {
+    Fleet::build(&manifest::decode(sources)).assignment(node)
+}
+
 /// The last reading of everything that changes outside the kernel.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reading {
     fresh: Option<Assignment>,
-    state: Option<SourceState>,
+    fresh_time: Option<Timestamp>,
+    state: SourceState,
+    pod_store: Option<NvIpamStore>,
     pods: PodHeld,
     pods_error: Option<String>,
 }
 
 impl Reading {
-    /// Reads the source and nv-ipam's store again. What cannot be read stays as it was read last.
-    pub fn read(&mut self, source: &FilesSource, config: &Config) {
-        let before = self.state.clone();
-        match source.load(&config.node) {
-            Ok(assignment) => {
-                for problem in &assignment.problems {
-                    if self.fresh.as_ref().is_none_or(|f| !f.problems.contains(problem)) {
-                        warn!("{problem}");
-                    }
-                }
-                self.fresh = Some(assignment);
-                self.state = Some(SourceState::Synced);
-            }
-            Err(error) => self.state = Some(SourceState::Lost(error.to_string())),
-        }
-        if before != self.state {
-            match &self.state {
-                Some(SourceState::Lost(why)) => warn!("the last good assignment carries on: {why}"),
-                _ => info!("manifests read"),
-            }
-        }
-        if let Some(path) = &config.nv_ipam_store {
-            match nvipam_store::read(path) {
-                Ok(pods) => {
-                    self.pods = pods;
-                    self.pods_error = None;
-                }
-                Err(error) => self.pods_error = Some(error.to_string()),
-            }
-        }
-    }
-
-    /// The assignment in force: the last reading, completed by what is stored. `None` if nothing was ever heard.
+    /// Nothing read yet.
     #[must_use]
-    pub fn assignment(&self, state: &State) -> Option<Assignment> {
-        match (&self.fresh, &state.assignment) {
-            (Some(fresh), Some(stored)) => Some(fresh.clone().succeed(stored, &state.leases.pools())),
-            (Some(fresh), None) => Some(fresh.clone()),
-            (None, stored) => stored.clone(),
+    pub fn new(config: &Config) -> Self {
+        Self {
+            fresh: None,
+            fresh_time: None,
+            state: SourceState::Lost("the manifests were not read yet".to_owned()),
+            pod_store: config.nv_ipam_store.clone().map(NvIpamStore::new),
+            pods: PodHeld::new(),
+            pods_error: None,
         }
     }
 
-    /// Which SF each binding means now.
-    pub fn matches(&self, finder: &mut Finder, observed: &Observed, config: &Config) -> BTreeMap<BindingName, Match> {
-    X(&observed.links))
+    /// Reads source and nv-ipam's store again. What cannot be read stays as it was read last.
+    pub fn read(&mut self, config: &Config) {
+        let SourceConfig::Files { paths } = &config.source;
+        let texts = files::read(paths);
+        let sources = texts.map(|all| {
+            let source = |t: files::Text| manifest::Source { name: t.origin, bytes: t.text.into_bytes() };
+            all.into_iter().map(source).collect::<Vec<_>>()
+        });
+        self.source(sources, &config.node);
+        self.refresh_pods();
+    }
+
+    fn source(&mut self, sources: Result<Vec<manifest::Source>, SourceError>, node: &NodeName) {
+        let state = match sources {
+            Ok(sources) => {
+                let fresh = assignment_of(&sources, node);
+                let known = self.fresh.as_ref().map_or(&[][..], |f| &f.problems);
+                for problem in fresh.problems.iter().filter(|p| !known.contains(p)) {
+                    warn!("{problem}");
+                }
+                self.fresh = Some(fresh);
+                self.fresh_time = Some(now());
+                SourceState::Synced
+            }
+            Err(error) => SourceState::Lost(error.to_string()),
+        };
+        if state != self.state {
+            match &state {
+                SourceState::Lost(why) => warn!("the last good assignment carries on: {why}"),
+                SourceState::Synced => info!("manifests read"),
+            }
+            self.state = state;
+        }
+    }
+
+    /// Reads nv-ipam's store if it changed.
+    pub fn refresh_pods(&mut self) {
+        let Some(store) = &mut self.pod_store else { return };
+        let error = match store.refresh() {
+            Ok(pools) => {
+                let all = pools.values().flatten();
+                self.pods =
+                    all.map(|(address, owner)| (*address, owner.clone())).collect::<BTreeMap<IpAddr, _>>();
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        if error != self.pods_error {
+            if let Some(error) = &error {
+                warn!("{error}; the addresses of Pods read before still count as used");
+            }
+            self.pods_error = error;
+        }
+    }
+
+    /// The assignment in force, and since when it is known: the last reading, completed by what is stored. `None` if
+    /// nothing was ever heard.
+    #[must_use]
+    pub fn assignment(&self, state: &State) -> Option<(Assignment, Option<Timestamp>)> {
+        match (&self.fresh, &state.assignment) {
+            (Some(fresh), Some(stored)) => {
+                Some((fresh.clone().succeed(stored, &state.leases.pools()), self.fresh_time))
+            }
+            (Some(fresh), None) => Some((fresh.clone(), self.fresh_time)),
+            (None, stored) => stored.clone().map(|stored| (stored, state.assignment_time)),
+        }
     }
 
     /// What nv-ipam holds for Pods of this node.
@@ -105,8 +146,8 @@ impl Reading {
 
     /// How the source is.
     #[must_use]
-    pub fn source_state(&self) -> SourceState {
-        self.state.clone().unwrap_or_else(|| SourceState::Lost("not read yet".to_owned()))
+    pub fn source_state(&self) -> &SourceState {
+        &self.state
     }
 
     /// What an operator should know of it.

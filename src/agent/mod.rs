@@ -11,32 +11,34 @@ mod repair;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     io,
+    path::Path,
     time::{Duration, Instant},
 };
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, error, info, warn};
 
-pub use inputs::{Reading, boot_id, identity, now};
+pub use inputs::{Reading, assignment_of, boot_id, identity, now};
 
 use crate::{
     config::{Config, ConfigError, SourceConfig},
     engine::{
         self, Inputs, Pass,
-        attach::Match,
+        attach::{Match, match_bindings},
         drift::Repairs,
         status::{Facts, Failure, SourceState, State as BindingState, Status, status},
     },
     kernel::{Kernel, KernelError, Wake, Watch},
     model::{BindingName, Link, Step},
     report::local::StatusFile,
-    sf::Finder,
+    sf::{Finder, SfError},
     source::files::FilesSource,
     store::{State, Store, StoreError},
 };
 
 /// A pass applies and looks again at most so often before it reports what is left.
 const ROUNDS: usize = 3;
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// First and longest pause after a pass that could not read the kernel.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
@@ -46,6 +48,9 @@ pub enum AgentError {
     /// The kernel's state cannot be read, or the netlink sockets cannot be had.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// The first pass could not read something.
+    #[error(transparent)]
+    Pass(#[from] PassError),
     /// The store's directory cannot be used, or another instance runs.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -62,14 +67,26 @@ pub enum AgentError {
     },
 }
 
+/// Why a pass was given up before it changed anything.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// The kernel cannot be read.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The SFs cannot be read.
+    #[error(transparent)]
+    Sf(#[from] SfError),
+}
+
+/// Reads the configuration again.
+pub type Reload = Box<dyn Fn() -> Result<Config, ConfigError>>;
+
 /// The agent of one node.
-#[derive(Debug)]
 pub struct Agent {
     config: Config,
-    reload: fn(&Config) -> Result<Config, ConfigError>,
+    reload: Reload,
     kernel: Kernel,
     finder: Finder,
-    source: FilesSource,
     store: Store,
     state: State,
     reading: Reading,
@@ -99,7 +116,7 @@ impl Agent {
     ///
     /// # Errors
     /// Another instance runs, the state directory or netlink cannot be used, or the process may not change the network.
-    pub fn open(config: Config, reload: fn(&Config) -> Result<Config, ConfigError>) -> Result<Self, AgentError> {
+    pub fn open(config: Config, reload: Reload) -> Result<Self, AgentError> {
         let mut kernel = Kernel::open()?;
         if !kernel.probe()?.may_change {
             return Err(AgentError::NotPermitted);
@@ -111,17 +128,15 @@ impl Agent {
             warn!("{sidelined}");
             notes.push(sidelined.to_string());
         }
-        let SourceConfig::Files { paths } = &config.source;
         Ok(Self {
-            source: FilesSource::new(paths.clone()),
             report: StatusFile::new(&config.runtime_dir),
+            reading: Reading::new(&config),
             config,
             reload,
             kernel,
-            finder: Finder::default(),
+            finder: Finder::new(Path::new("/sys")),
             store,
             state: loaded.state,
-            reading: Reading::default(),
             repairs: Repairs::default(),
             started: Instant::now(),
             settled: None,
@@ -135,9 +150,9 @@ impl Agent {
     /// # Errors
     /// The kernel cannot be read.
     pub fn once(mut self) -> Result<Status, AgentError> {
-        self.reading.read(&self.source, &self.config);
+        self.reading.read(&self.config);
         self.pass()?;
-        Ok(self.settled.map_or_else(|| Status::empty(self.config.node), |s| s.status))
+        Ok(self.settled.map_or_else(|| Status::empty(self.config.node, VERSION, now()), |s| s.status))
     }
 
     /// Runs until SIGTERM or SIGINT, and leaves the network as it is then.
@@ -151,8 +166,8 @@ impl Agent {
         let mut int = signal(SignalKind::interrupt()).map_err(io("listen for SIGINT"))?;
         // Both listen before the first look, so that no change falls between.
         let mut watch = Watch::open(&mut self.kernel)?;
-        let mut changes = self.source.watch().map_err(io("watch the manifests"))?;
-        self.reading.read(&self.source, &self.config);
+        let mut changes = Changes::watch(&self.config);
+        self.reading.read(&self.config);
         let mut look = true;
         let mut pause = RETRY.0;
         loop {
@@ -182,16 +197,17 @@ impl Agent {
                 },
                 _ = hup.recv() => {
                     if self.on_hangup() {
-                        changes = self.source.watch().map_err(io("watch the manifests"))?;
+                        changes = Changes::watch(&self.config);
                     }
                     true
                 }
                 () = changes.changed() => {
-                    self.reading.read(&self.source, &self.config);
+                    self.reading.read(&self.config);
                     true
                 }
                 () = tokio::time::sleep(wait) => {
                     self.repairs.forget(self.started.elapsed());
+                    self.reading.read(&self.config);
                     true
                 }
             };
@@ -220,31 +236,29 @@ impl Agent {
     /// Reads configuration and source again. True if the source is another one.
     fn on_hangup(&mut self) -> bool {
         let before = self.config.source.clone();
-        match (self.reload)(&self.config) {
-            Ok(config) if (&config.state_dir, &config.node) == (&self.config.state_dir, &self.config.node) => {
+        match (self.reload)() {
+            Ok(config)
+                if (&config.state_dir, &config.node) == (&self.config.state_dir, &self.config.node) =>
+            {
                 info!("configuration read again");
                 self.config = config;
             }
             Ok(_) => error!("the node's name or the state directory changed; start the agent anew for that"),
             Err(error) => error!("configuration left as it was: {error}"),
         }
-        let SourceConfig::Files { paths } = &self.config.source;
-        let changed = self.config.source != before;
-        if changed {
-            self.source = FilesSource::new(paths.clone());
-        }
-        self.reading.read(&self.source, &self.config);
-        changed
+        self.reading.read(&self.config);
+        self.config.source != before
     }
 
     /// A complete pass: read all, compute, store, apply, look again, report.
-    fn pass(&mut self) -> Result<(), KernelError> {
+    fn pass(&mut self) -> Result<(), PassError> {
         let mut failures: Vec<Failure> = Vec::new();
         let mut contended = HashSet::new();
         for round in 0..=ROUNDS {
             let observed = self.kernel.observe()?;
-            let matches = self.reading.matches(&mut self.finder, &observed, &self.config);
-            let Some(assignment) = self.reading.assignment(&self.state, &self.config) else {
+            let sfs = self.finder.discover(&observed.links)?;
+            let matches = match_bindings(&self.config.bindings, &sfs);
+            let Some((assignment, assignment_time)) = self.reading.assignment(&self.state) else {
                 // Never was anything heard: nothing is known well enough to touch anything.
                 self.report_unheard();
                 return Ok(());
@@ -264,6 +278,7 @@ impl Agent {
             self.state.leases.clone_from(&pass.book);
             self.state.owned.clone_from(&pass.plan.owned);
             self.state.assignment = Some(assignment);
+            self.state.assignment_time = assignment_time;
             self.save();
 
             let name = |ifindex: u32| name_of(&observed.links, ifindex);
@@ -276,13 +291,14 @@ impl Agent {
                 return Ok(());
             }
             let drifted = self.settled.as_ref();
-            let (admitted, held): (Vec<Step>, Vec<Step>) = {
-                let at = self.started.elapsed();
-                let repairs = &mut self.repairs;
-                pass.plan.steps.iter().cloned().partition(|step| {
-                    !drifted.is_some_and(|s| s.asks_for(step)) || repairs.admit(step, at)
-                })
-            };
+            let (admitted, held): (Vec<Step>, Vec<Step>) =
+                {
+                    let at = self.started.elapsed();
+                    let repairs = &mut self.repairs;
+                    pass.plan.steps.iter().cloned().partition(|step| {
+                        !drifted.is_some_and(|s| s.asks_for(step)) || repairs.admit(step, at)
+                    })
+                };
             failures.extend(held.iter().map(|s| Failure::contended(s, self.culprit(s), &name)));
             contended.extend(held);
             for step in &admitted {
@@ -343,7 +359,7 @@ impl Agent {
                 matches,
                 failures,
                 notes: &notes,
-                agent_version: env!("CARGO_PKG_VERSION"),
+                agent_version: VERSION,
                 now: now(),
             },
             &pass,
@@ -354,12 +370,35 @@ impl Agent {
     }
 
     fn report_unheard(&mut self) {
-        let mut status = Status::empty(self.config.node.clone());
+        let mut status = Status::empty(self.config.node.clone(), VERSION, now());
         if let SourceState::Lost(why) = self.reading.source_state() {
             status.notes.push(format!("no assignment yet: {why}"));
         }
-        status.time = now();
         self.report.write(&status);
+    }
+}
+
+/// The watch on the manifests. Where the system refuses one, the resync reads them instead.
+struct Changes(Option<FilesSource>);
+
+impl Changes {
+    fn watch(config: &Config) -> Self {
+        let SourceConfig::Files { paths } = &config.source;
+        let source = FilesSource::new(paths.clone());
+        Self(
+            source.inspect_err(|e| warn!("{e}; the manifests are read again every {:?}", config.resync)).ok(),
+        )
+    }
+
+    async fn changed(&mut self) {
+        if let Some(source) = &mut self.0 {
+            match source.changed().await {
+                Ok(()) => return,
+                Err(error) => warn!("{error}; the manifests are read again with every resync"),
+            }
+            self.0 = None;
+        }
+        std::future::pending().await
     }
 }
 
@@ -373,7 +412,8 @@ fn log_changes(before: Option<&Status>, after: &Status) {
         let netdev = binding.interface.as_ref().map_or("-", |i| i.netdev.as_str());
         let addresses: Vec<_> = binding.addresses.iter().map(ToString::to_string).collect();
         let addresses = addresses.join(", ");
-        let message = if binding.message.is_empty() { String::new() } else { format!(": {}", binding.message) };
+        let message =
+            if binding.message.is_empty() { String::new() } else { format!(": {}", binding.message) };
         let line = format!("{} on {netdev} [{addresses}] {:?}{message}", binding.name, binding.reason);
         match binding.state {
             BindingState::Ready => info!("{line}"),

@@ -47,8 +47,10 @@ impl Agent {
             return Ok(false);
         }
         let wanted = &settled.pass.desired.links;
-        let (ours, others): (BTreeSet<u32>, BTreeSet<u32>) = wake.links.iter().partition(|i| wanted.contains_key(i));
-        let waits_for_others = !settled.pass.desired.refused.is_empty() || !settled.pass.plan.findings.is_empty();
+        let (ours, others): (BTreeSet<u32>, BTreeSet<u32>) =
+            wake.links.iter().partition(|i| wanted.contains_key(i));
+        let waits_for_others =
+            !settled.pass.desired.refused.is_empty() || !settled.pass.plan.findings.is_empty();
         if !others.is_empty() && waits_for_others {
             return Ok(false);
         }

@@ -25,22 +25,30 @@ impl Filenames {
     /// # Errors
     /// The first file or directory that cannot be read; a directory without manifests is one.
     pub(super) fn read(&self) -> anyhow::Result<Vec<Source>> {
-        let mut sources = Vec::new();
-        for path in &self.filename {
-            if path.as_os_str() == "-" {
-                let mut bytes = Vec::new();
-                io::stdin().lock().read_to_end(&mut bytes).context("cannot read standard input")?;
-                sources.push(Source { name: "<stdin>".to_owned(), bytes });
-            } else if path.is_dir() {
-                for file in manifests(path)? {
-                    sources.push(file_source(&file)?);
-                }
-            } else {
-                sources.push(file_source(path)?);
-            }
-        }
-        Ok(sources)
+        read(&self.filename)
     }
+}
+
+/// [`Filenames::read`] of `paths`.
+///
+/// # Errors
+/// As there.
+pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            let mut bytes = Vec::new();
+            io::stdin().lock().read_to_end(&mut bytes).context("cannot read standard input")?;
+            sources.push(Source { name: "<stdin>".to_owned(), bytes });
+        } else if path.is_dir() {
+            for file in manifests(path)? {
+                sources.push(file_source(&file)?);
+            }
+        } else {
+            sources.push(file_source(path)?);
+        }
+    }
+    Ok(sources)
 }
 
 fn file_source(path: &Path) -> anyhow::Result<Source> {

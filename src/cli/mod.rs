@@ -1,8 +1,16 @@
 //! Arguments and output of the program; one file per subcommand. Nothing is decided here.
 
+mod completions;
+mod config;
 mod input;
+mod inspect;
 mod output;
+mod plan;
+mod run;
+mod settings;
+mod snapshot;
 mod split;
+mod status;
 mod validate;
 
 use std::process::ExitCode;
@@ -45,8 +53,25 @@ enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
+    Plan(plan::PlanArgs),
     Split(split::Args),
     Validate(validate::Args),
+    Status(status::Args),
+    Check(plan::CheckArgs),
+    Inspect(inspect::Args),
+    Config(config::Args),
+    Completions(completions::Args),
+}
+
+impl Command {
+    /// The exit code of a failure: `plan`, `check` and `validate` say 1 for what they found.
+    fn failure(&self) -> u8 {
+        match self {
+            Self::Plan(_) | Self::Check(_) | Self::Validate(_) => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// Reads the arguments and runs the subcommand. Wrong usage ends the process with 2, as clap does.
@@ -54,12 +79,20 @@ enum Command {
 pub fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let out = Output::new(global.no_color);
+    let failure = command.failure();
     let result = match command {
+        Command::Run(args) => run::run(&args, &out),
+        Command::Plan(args) => plan::plan(&args, &global, &out),
         Command::Split(args) => split::run(&args, &global, &out),
         Command::Validate(args) => validate::run(&args, &global, &out),
+        Command::Status(args) => status::run(&args, &global, &out),
+        Command::Check(args) => plan::check(&args, &global, &out),
+        Command::Inspect(args) => inspect::run(&args, &global, &out),
+        Command::Config(args) => config::run(&args, &global, &out),
+        Command::Completions(args) => completions::run(&args, &out),
     };
     result.unwrap_or_else(|error| {
         out.error(&format!("{error:#}"));
-        ExitCode::FAILURE
+        ExitCode::from(failure)
     })
 }

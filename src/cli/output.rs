@@ -60,6 +60,13 @@ impl Output {
         self.text(&table(heads, rows))
     }
 
+    /// Logs to standard error from now on, as text for people.
+    pub fn log(&self, level: tracing::level_filters::LevelFilter) {
+        let builder =
+            tracing_subscriber::fmt().with_max_level(level).with_ansi(self.color).with_target(false);
+        builder.with_writer(io::stderr).init();
+    }
+
     /// A remark on standard error.
     pub fn note(&self, text: &str) {
         self.remark("note", "36", text);
@@ -82,7 +89,7 @@ impl Output {
 }
 
 /// Columns two blanks apart, as wide as their widest cell.
-fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
+pub(super) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = heads.map(|head| head.chars().count());
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

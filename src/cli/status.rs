@@ -44,18 +44,20 @@ pub(super) fn run(args: &Args, global: &Global, out: &Output) -> anyhow::Result<
 
 fn table(status: &Status, out: &Output) -> anyhow::Result<()> {
     let age = |t: crate::model::Timestamp| now().0.saturating_sub(t.0);
-    let assignment = status.assignment_time.map_or_else(
-        || "no assignment yet".to_owned(),
-        |t| format!("assignment last read {}s ago", age(t)),
-    );
+    let assignment = status
+        .assignment_time
+        .map_or_else(|| "no assignment yet".to_owned(), |t| format!("assignment last read {}s ago", age(t)));
     out.text(&format!("node {}, dpu-ipam {}, {assignment}\n\n", status.node, status.agent_version))?;
     let rows: Vec<_> = status.bindings.iter().map(row).collect();
-    out.table(["BINDING", "NETDEV", "ADDRESS", "GATEWAY", "POOL", "STATE", "REASON"], &rows)?;
+    out.table(HEADS, &rows)?;
     for binding in status.bindings.iter().filter(|b| !b.message.is_empty()) {
         out.text(&format!("\n{}: {}\n", binding.name, binding.message))?;
     }
     for condition in status.conditions.iter().filter(|c| !c.status) {
-        out.text(&format!("\n{:?} is false ({}): {}\n", condition.kind, condition.reason, condition.message))?;
+        out.text(&format!(
+            "\n{:?} is false ({}): {}\n",
+            condition.kind, condition.reason, condition.message
+        ))?;
     }
     for problem in &status.problems {
         out.text(&format!("\n{problem}\n"))?;
@@ -66,7 +68,11 @@ fn table(status: &Status, out: &Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn row(binding: &BindingStatus) -> [String; 7] {
+/// The columns of [`row`].
+pub(super) const HEADS: [&str; 7] = ["BINDING", "NETDEV", "ADDRESS", "GATEWAY", "POOL", "STATE", "REASON"];
+
+/// A binding as a row of a table.
+pub(super) fn row(binding: &BindingStatus) -> [String; 7] {
     let list = |items: Vec<String>| if items.is_empty() { "-".to_owned() } else { items.join(",") };
     [
         binding.name.to_string(),

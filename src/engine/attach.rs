@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{Attachment, Binding, BindingName, IfName, PciAddr, SfMatch};
 
 /// SF netdevs on this machine, and what looked like one and is none for us.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Discovery {
     /// What bindings may have, by interface index.
     pub attachments: Vec<Attachment>,
@@ -16,7 +19,7 @@ pub struct Discovery {
 }
 
 /// An interface that no binding may have.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     /// Its name and what else is known of it.
     pub attachment: Attachment,
@@ -25,7 +28,7 @@ pub struct Skipped {
 }
 
 /// Why an interface is never used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SkipReason {
     /// It is an SF's port in the switch; addresses belong on the SF itself.
     Representor,
@@ -43,7 +46,7 @@ impl fmt::Display for SkipReason {
 }
 
 /// An SF as the auxiliary bus shows it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SfDevice {
     /// PCI parent.
     pub pci: PciAddr,

@@ -46,6 +46,22 @@ pub struct Status {
 }
 
 impl Status {
+    /// That of a node of which nothing is known yet.
+    #[must_use]
+    pub fn empty(node: NodeName, agent_version: &str, now: Timestamp) -> Self {
+        Self {
+            node,
+            agent_version: agent_version.to_owned(),
+            time: now,
+            assignment_time: None,
+            conditions: Vec::new(),
+            bindings: Vec::new(),
+            leases: Vec::new(),
+            problems: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
     /// Whether every binding has what it asks for.
     #[must_use]
     pub fn ready(&self) -> bool {
@@ -150,6 +166,23 @@ pub struct Failure {
     pub message: String,
     /// Somebody keeps undoing it.
     pub contended: bool,
+}
+
+impl Failure {
+    /// The step was taken, yet the kernel still lacks what it brings.
+    #[must_use]
+    pub fn unconfirmed(step: &Step, name: impl Fn(u32) -> String) -> Self {
+        Self { step: step.clone(), message: format!("still to do: {}", step.words(name)), contended: false }
+    }
+
+    /// The step is held back, since somebody (`culprit`, where known) undoes it again and again.
+    #[must_use]
+    pub fn contended(step: &Step, culprit: Option<&str>, name: impl Fn(u32) -> String) -> Self {
+        let culprit = culprit.unwrap_or("an unknown process");
+        let message =
+            format!("{culprit} keeps undoing: {}; now done at most every few seconds", step.words(name));
+        Self { step: step.clone(), message, contended: true }
+    }
 }
 
 /// What the last reading of the source came to.

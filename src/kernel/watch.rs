@@ -81,6 +81,15 @@ pub struct Culprit {
     pub process: Option<String>,
 }
 
+impl fmt::Display for Culprit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.process {
+            Some(process) => write!(f, "{process} (netlink port {})", self.port),
+            None => write!(f, "a process that is gone (netlink port {})", self.port),
+        }
+    }
+}
+
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watch").finish_non_exhaustive()

@@ -1,0 +1,67 @@
+//! The state of a machine as `inspect -o json` prints and `plan --observed` reads it, so that a user's case can be replayed
+//! elsewhere.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    agent::{boot_id, identity},
+    config::Config,
+    engine::attach::{Discovery, Match, match_bindings},
+    kernel::Kernel,
+    model::{BindingName, Observed},
+    sf::Finder,
+    store::{self, State},
+};
+
+/// Everything that the planner looks at on a machine.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Snapshot {
+    /// The kernel's state.
+    #[serde(flatten)]
+    pub(super) observed: Observed,
+    /// The SFs.
+    #[serde(default)]
+    pub(super) sfs: Discovery,
+    /// What is stored.
+    pub(super) state: State,
+}
+
+impl Snapshot {
+    /// Of this machine, now.
+    ///
+    /// # Errors
+    /// The kernel or sysfs cannot be read.
+    pub(super) fn take(config: &Config) -> anyhow::Result<Self> {
+        let observed = Kernel::open()?.observe()?;
+        let sfs = Finder::new(Path::new("/sys")).discover(&observed.links)?;
+        let state = store::peek(&config.state_dir, &identity(config), &boot_id());
+        Ok(Self { observed, sfs, state })
+    }
+
+    /// Out of a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not what `inspect -o json` prints.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_slice(&text)
+            .with_context(|| format!("{} is not what `dpu-ipam inspect -o json` prints", path.display()))
+    }
+
+    /// Which SF each binding of `config` means.
+    pub(super) fn matches(&self, config: &Config) -> BTreeMap<BindingName, Match> {
+        match_bindings(&config.bindings, &self.sfs)
+    }
+
+    /// An interface's name.
+    pub(super) fn name(&self, ifindex: u32) -> String {
+        self.observed
+            .links
+            .get(&ifindex)
+            .map_or_else(|| format!("interface {ifindex}"), |l| l.name.to_string())
+    }
+}
