@@ -46,4 +46,5 @@ pub mod engine;
 pub mod model;
 pub mod pool;
 pub mod sf;
+pub mod source;
 pub mod store;
