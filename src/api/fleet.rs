@@ -155,8 +155,13 @@ impl<'a> Fleet<'a> {
             } else {
                 &pool.allocations
             };
-        let Some(own) = allocations.iter().find(|a| a.node_name() == node.name) else { return Ok(None) };
-        pool::slice(&pool.spec, own).map(Some).map_err(|error| error.to_string())
+        match allocations.iter().find(|a| a.node_name() == node.name) {
+            Some(own) => pool::slice(&pool.spec, own).map(Some).map_err(|error| error.to_string()),
+            None if self.objects.incomplete => {
+                Err("not split: there may be nodes and allocations in what could not be read".to_owned())
+            }
+            None => Ok(None),
+        }
     }
 
     /// The pools that exist: those given, and in their place those that DPUServiceIPAMs ask for.
