@@ -328,3 +328,10 @@ proptest::proptest! {
         let _ = api::lint::lint(&objects);
     }
 }
+
+#[test]
+fn a_node_is_not_alone_beside_a_pool_that_cannot_be_read() {
+    let unreadable = STANDING.replace("perNodeBlockSize", "perNodeBlocksize");
+    let objects = objects(&[&unreadable, &guide("ipam-subnet.yaml")]);
+    assert_eq!(slices(&assignment(&objects, "dpu-1")), ["IPPool/example-pool1 none"]);
+}

@@ -149,15 +149,13 @@ impl<'a> Fleet<'a> {
             return Err(reason.clone());
         }
         let alone;
-        let allocations =
-            if self.objects.nodes.is_empty() && self.named.is_empty() && !self.objects.incomplete {
-                // Nobody else is known: the node that asks is the only one.
-                alone = pool::split(&pool.reference.name, &pool.spec, None, std::slice::from_ref(node))
-                    .allocations;
-                &alone
-            } else {
-                &pool.allocations
-            };
+        let allocations = if self.only_one() {
+            alone =
+                pool::split(&pool.reference.name, &pool.spec, None, std::slice::from_ref(node)).allocations;
+            &alone
+        } else {
+            &pool.allocations
+        };
         match allocations.iter().find(|a| a.node_name() == node.name) {
             Some(own) => pool::slice(&pool.spec, own).map(Some).map_err(|error| error.to_string()),
             None if self.objects.incomplete => {
@@ -165,6 +163,13 @@ impl<'a> Fleet<'a> {
             }
             None => Ok(None),
         }
+    }
+
+    /// Whether nothing speaks of any other node, so that the node that asks is the only one; what cannot be read might.
+    fn only_one(&self) -> bool {
+        let Objects { nodes, incomplete, undecodable, .. } = self.objects;
+        let hidden = undecodable.iter().any(|key| key.kind == "IPPool" || key.kind == "CIDRPool");
+        nodes.is_empty() && self.named.is_empty() && !incomplete && !hidden
     }
 
     /// The pools that exist: those given, and in their place those that DPUServiceIPAMs ask for.
