@@ -1,5 +1,7 @@
 //! What a set of manifests gives to each node, and the definitions of the kinds. No process, no files but the guide's.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
+
 use std::fs;
 
 use dpu_ipam::{
@@ -130,6 +132,25 @@ fn without_node_objects_the_status_says_who_owns_what() {
 }
 
 #[test]
+fn a_node_is_not_alone_where_any_status_names_another() {
+    let own = |objects: &Objects, node| slices(&assignment(objects, node));
+    // A new pool beside one that was split: both nodes must see the same split of it.
+    let two = STANDING.replace("]}", ", {nodeName: dpu-1, startIP: 10.0.0.1, endIP: 10.0.0.10}]}");
+    let with_new_pool = objects(&[&two, &guide("ipam-subnet.yaml")]);
+    assert_eq!(own(&with_new_pool, "dpu-1"), ["IPPool/p 10.0.0.1", "IPPool/example-pool1 192.168.0.1"]);
+    assert_eq!(own(&with_new_pool, "dpu-2"), ["IPPool/p 10.0.0.41", "IPPool/example-pool1 192.168.1.1"]);
+    assert_eq!(own(&with_new_pool, "dpu-3"), ["IPPool/p none", "IPPool/example-pool1 none"]);
+    // The same when the mode of the DPUServiceIPAM was switched and the split pool is the old one.
+    let made = two.replace(
+        "{name: p, namespace: default}",
+        "{name: example-pool1, namespace: dpf-operator-system, \
+                  labels: {dpu.nvidia.com/dpuserviceipam-name: example-pool1}}",
+    );
+    let switched = objects(&[&made, &guide("ipam-network.yaml")]);
+    assert_eq!(own(&switched, "dpu-2"), ["CIDRPool/example-pool1 192.168.1.1"]);
+}
+
+#[test]
 fn an_unknown_node_gets_nothing_and_hears_why() {
     let objects = objects(&[STANDING, NODES]);
     let stranger = assignment(&objects, "dpu-3");
@@ -142,7 +163,11 @@ fn nothing_new_is_given_from_half_a_set() {
     let objects = objects(&[&guide("ipam-subnet.yaml"), STANDING, "kind: [Node"]);
     assert!(objects.incomplete);
     let own = assignment(&objects, "dpu-2");
-    assert_eq!(slices(&own), ["IPPool/p 10.0.0.41", "IPPool/example-pool1 none"], "what stands stays");
+    assert_eq!(slices(&own)[0], "IPPool/p 10.0.0.41", "what stands stays");
+    assert!(
+        matches!(&own.pools[1].standing, Standing::Unusable(why) if why.starts_with("not split")),
+        "{own:?}"
+    );
     assert!(problems(&own).contains("2.yaml:1: broken YAML"));
 }
 
@@ -281,4 +306,32 @@ fn pools_are_sorted_ip_pools_first() {
     let kinds: Vec<_> =
         assignment(&objects(&[cidr, STANDING]), "dpu-2").pools.iter().map(|p| p.pool.kind).collect();
     assert_eq!(kinds, [PoolKind::IpPool, PoolKind::CidrPool]);
+}
+
+proptest::proptest! {
+    /// Whatever is done to a manifest: it is read or refused, and the rest of the set lives on.
+    #[test]
+    fn no_text_brings_it_down(
+        cuts in proptest::collection::vec((0..4000_usize, 0..12_usize, "[ -~\\n]{0,6}"), 1..4),
+        file in 0..4_usize,
+    ) {
+        let names = ["ipam-subnet.yaml", "ipam-network.yaml", "producer-consumer.yaml", ""];
+        let mut bytes = if names[file].is_empty() { CLUSTER.to_owned() } else { guide(names[file]) }.into_bytes();
+        for (at, length, text) in cuts {
+            let at = at % bytes.len();
+            bytes.splice(at..(at + length).min(bytes.len()), text.into_bytes());
+        }
+        let broken = String::from_utf8_lossy(&bytes);
+        let objects = objects(&[&broken, STANDING, NODES]);
+        let own = assignment(&objects, "dpu-2");
+        proptest::prop_assert!(slices(&own).contains(&"IPPool/p 10.0.0.41".to_owned()), "{own:?}");
+        let _ = api::lint::lint(&objects);
+    }
+}
+
+#[test]
+fn a_node_is_not_alone_beside_a_pool_that_cannot_be_read() {
+    let unreadable = STANDING.replace("perNodeBlockSize", "perNodeBlocksize");
+    let objects = objects(&[&unreadable, &guide("ipam-subnet.yaml")]);
+    assert_eq!(slices(&assignment(&objects, "dpu-1")), ["IPPool/example-pool1 none"]);
 }

@@ -4,6 +4,8 @@
 //! standard output and standard error; the program runs inside of the folder. A new behaviour is a new folder. With
 //! `UPDATE_EXPECT=1` the expected files are written anew; read the difference before it is committed.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
+
 use std::{
     collections::BTreeSet,
     fs,

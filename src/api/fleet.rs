@@ -3,7 +3,7 @@
 
 mod overlap;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
     api::core::v1::{Event, ObjectReference},
@@ -27,6 +27,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Fleet<'a> {
     objects: &'a Objects,
+    /// The nodes that own something by any pool's status, without labels.
+    named: Vec<Node>,
     pools: Vec<FleetPool>,
     events: Vec<Event>,
     problems: Vec<Problem>,
@@ -54,6 +56,7 @@ impl<'a> Fleet<'a> {
     pub fn build(objects: &'a Objects) -> Self {
         let mut fleet = Self {
             objects,
+            named: named_nodes(objects),
             pools: Vec::new(),
             events: Vec::new(),
             problems: Vec::new(),
@@ -146,17 +149,27 @@ impl<'a> Fleet<'a> {
             return Err(reason.clone());
         }
         let alone;
-        let allocations =
-            if self.objects.nodes.is_empty() && pool.allocations.is_empty() && !self.objects.incomplete {
-                // Nobody else is known: the node that asks is the only one.
-                alone = pool::split(&pool.reference.name, &pool.spec, None, std::slice::from_ref(node))
-                    .allocations;
-                &alone
-            } else {
-                &pool.allocations
-            };
-        let Some(own) = allocations.iter().find(|a| a.node_name() == node.name) else { return Ok(None) };
-        pool::slice(&pool.spec, own).map(Some).map_err(|error| error.to_string())
+        let allocations = if self.only_one() {
+            alone =
+                pool::split(&pool.reference.name, &pool.spec, None, std::slice::from_ref(node)).allocations;
+            &alone
+        } else {
+            &pool.allocations
+        };
+        match allocations.iter().find(|a| a.node_name() == node.name) {
+            Some(own) => pool::slice(&pool.spec, own).map(Some).map_err(|error| error.to_string()),
+            None if self.objects.incomplete => {
+                Err("not split: there may be nodes and allocations in what could not be read".to_owned())
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Whether nothing speaks of any other node, so that the node that asks is the only one; what cannot be read might.
+    fn only_one(&self) -> bool {
+        let Objects { nodes, incomplete, undecodable, .. } = self.objects;
+        let hidden = undecodable.iter().any(|key| key.kind == "IPPool" || key.kind == "CIDRPool");
+        nodes.is_empty() && self.named.is_empty() && !incomplete && !hidden
     }
 
     /// The pools that exist: those given, and in their place those that DPUServiceIPAMs ask for.
@@ -225,20 +238,22 @@ impl<'a> Fleet<'a> {
         FleetPool { reference, pool, spec, allocations, warnings, unknown, unusable }
     }
 
-    /// Splits over the Node objects. Without any, those that the status names are the nodes: the selector was judged where
-    /// their labels were known.
+    /// Splits over the Node objects. Without any, the nodes are those that the status names, whatever the selector says: it
+    /// was judged where their labels were known. A pool without allocations is split over all nodes that any status names.
     fn over_nodes(&self, name: &str, spec: &PoolSpec, current: Option<&[Allocation]>) -> pool::Split {
+        let standing = current.unwrap_or_default();
         if !self.objects.nodes.is_empty() {
-            return pool::split(name, spec, current, &self.objects.nodes);
+            pool::split(name, spec, current, &self.objects.nodes)
+        } else if standing.is_empty() {
+            pool::split(name, spec, current, &self.named)
+        } else {
+            let mut spec = spec.clone();
+            match &mut spec {
+                PoolSpec::IpPool(spec) => spec.node_selector = None,
+                PoolSpec::CidrPool(spec) => spec.node_selector = None,
+            }
+            pool::split(name, &spec, current, &unlabelled(standing.iter().map(Allocation::node_name)))
         }
-        let named = current.into_iter().flatten().map(|a| a.node_name().to_owned());
-        let nodes: Vec<_> = named.map(|name| Node { name, labels: BTreeMap::new() }).collect();
-        let mut spec = spec.clone();
-        match &mut spec {
-            PoolSpec::IpPool(spec) => spec.node_selector = None,
-            PoolSpec::CidrPool(spec) => spec.node_selector = None,
-        }
-        pool::split(name, &spec, current, &nodes)
     }
 
     fn warn(&mut self, object: ObjectReference, reason: &str, message: &str) {
@@ -281,6 +296,19 @@ impl FleetPool {
             (self.reference.to_string(), format!("{}: {}", warning.reason, warning.message));
         Some(Problem { object, field: String::new(), message })
     }
+}
+
+/// The nodes that the pools' status names. They are known even where the pool itself gives way to another.
+fn named_nodes(objects: &Objects) -> Vec<Node> {
+    let blocks = objects.ip_pools.iter().filter_map(|p| p.status.as_ref()?.allocations.as_ref()).flatten();
+    let prefixes =
+        objects.cidr_pools.iter().filter_map(|p| p.status.as_ref()?.allocations.as_ref()).flatten();
+    let names = blocks.map(|b| b.node_name.as_str()).chain(prefixes.map(|p| p.node_name.as_str()));
+    unlabelled(names.collect::<BTreeSet<_>>())
+}
+
+fn unlabelled<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Node> {
+    names.into_iter().map(|name| Node { name: name.to_owned(), labels: BTreeMap::new() }).collect()
 }
 
 /// The object that an event on `pool` is about.

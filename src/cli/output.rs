@@ -72,6 +72,11 @@ impl Output {
         self.remark("note", "36", text);
     }
 
+    /// What needs attention, on standard error.
+    pub fn warning(&self, text: &str) {
+        self.remark("warning", "33", text);
+    }
+
     /// What went wrong, on standard error.
     pub fn error(&self, text: &str) {
         self.remark("error", "31", text);

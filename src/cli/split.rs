@@ -54,7 +54,6 @@ pub(super) fn run(args: &Args, global: &Global, out: &Output) -> anyhow::Result<
     for name in &objects.skipped {
         out.note(&format!("{name} is skipped: its kind plays no part here"));
     }
-    // What is wrong with a pool is told by an event; what is no usable object at all only here.
     for problem in &objects.problems {
         out.error(&problem.to_string());
     }
@@ -63,6 +62,17 @@ pub(super) fn run(args: &Args, global: &Global, out: &Output) -> anyhow::Result<
     }
     if objects.nodes.is_empty() && fleet.pools().any(|p| p.allocations().is_none_or(|a| a.is_empty())) {
         out.note("no Node objects: there is nothing to split new pools over");
+    }
+    // Also for those who sent the list into a file.
+    for event in fleet.events() {
+        let object = &event.involved_object;
+        out.warning(&format!(
+            "{}/{} {}: {}",
+            object.kind.as_deref().unwrap_or_default(),
+            object.name.as_deref().unwrap_or_default(),
+            event.reason.as_deref().unwrap_or_default(),
+            event.message.as_deref().unwrap_or_default()
+        ));
     }
     match global.output.unwrap_or(Format::Yaml) {
         Format::Table => table(&fleet, out)?,
@@ -110,15 +120,5 @@ fn table(fleet: &Fleet<'_>, out: &Output) -> anyhow::Result<()> {
         }
     }
     out.table(["POOL", "NODE", "SLICE", "GATEWAY"], &rows)?;
-    for event in fleet.events() {
-        let object = &event.involved_object;
-        out.error(&format!(
-            "{}/{} {}: {}",
-            object.kind.as_deref().unwrap_or_default(),
-            object.name.as_deref().unwrap_or_default(),
-            event.reason.as_deref().unwrap_or_default(),
-            event.message.as_deref().unwrap_or_default()
-        ));
-    }
     Ok(())
 }
