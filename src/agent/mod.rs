@@ -308,7 +308,8 @@ impl Agent {
             for (step, result) in admitted.into_iter().zip(results) {
                 if let Err(error) = result {
                     failures.retain(|f| f.step != step);
-                    failures.push(Failure { message: error.to_string(), contended: false, step });
+                    let message = format!("{}: {}", step.words(name), error.source);
+                    failures.push(Failure { message, contended: false, step });
                 }
             }
         }

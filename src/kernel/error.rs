@@ -119,7 +119,7 @@ pub enum ErrorKind {
 
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {source}", Words(.step))]
+#[error("{}: {source}", step.words(|ifindex| format!("interface {ifindex}")))]
 pub struct StepError {
     /// Which step.
     pub step: Box<Step>,
@@ -135,25 +135,6 @@ impl StepError {
             Failure::Refused(refusal) => refusal.kind(),
             Failure::Io(error) => ErrorKind::Other(error.raw_os_error().unwrap_or_default()),
             Failure::Lost | Failure::Interrupted | Failure::Truncated | Failure::Malformed => ErrorKind::Lost,
-        }
-    }
-}
-
-/// A step in words.
-struct Words<'a>(&'a Step);
-
-impl fmt::Display for Words<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Step::SetIpv4 { ifindex, key, value } => write!(f, "set {key} of interface {ifindex} to {value}"),
-            Step::AddAddress(a) => write!(f, "add address {} to interface {}", a.address, a.ifindex),
-            Step::DelAddress(a) => write!(f, "remove address {} from interface {}", a.address, a.ifindex),
-            Step::LinkUp { ifindex } => write!(f, "set interface {ifindex} up"),
-            Step::AddRoute(r) => write!(f, "add route to {} in table {}", r.dst, r.table),
-            Step::ReplaceRoute(r) => write!(f, "replace route to {} in table {}", r.dst, r.table),
-            Step::DelRoute(r) => write!(f, "remove route to {} in table {}", r.dst, r.table),
-            Step::AddRule(r) => write!(f, "add rule {} to table {}", r.priority, r.table),
-            Step::DelRule(r) => write!(f, "remove rule {} to table {}", r.priority, r.table),
         }
     }
 }

@@ -22,9 +22,8 @@ fn state(leases: u16) -> State {
             PoolRef { kind: PoolKind::IpPool, namespace: "dpf-operator-system".into(), name: "pool1".into() };
         let binding = format!("sf-{n}").parse().unwrap();
         state.leases.leases.push(Lease { binding, pool, address });
-        state.owned.addresses.push(OwnedAddress {
+        state.owned.addresses.insert(OwnedAddress {
             ifindex: 100 + u32::from(n),
-            netdev: format!("enp3s0f0s{n}").parse().unwrap(),
             address: ipnet::IpNet::new(address, 16).unwrap(),
         });
     }
