@@ -41,6 +41,8 @@
 //! 8. Stopping, crashing or upgrading the agent leaves the network as it is.
 //! 9. One bad SF, pool or binding never stops the others.
 
+pub mod api;
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod model;

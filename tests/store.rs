@@ -1,4 +1,5 @@
 //! The store on real file systems: killed at random moments, and on a disk that is full or read-only.
+#![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
 use std::{
     fs,

@@ -1,5 +1,7 @@
 //! What the cluster says for one node, and how a new word succeeds an older one: absence is not deletion.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Labels, NodeName, PoolRef, Slice};
@@ -79,4 +81,81 @@ pub struct Problem {
     pub field: String,
     /// What is wrong and how to mend it.
     pub message: String,
+}
+
+impl fmt::Display for Problem {
+    /// `Kind/name field.path: message`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { object, field, message } = self;
+        if field.is_empty() {
+            write!(f, "{object}: {message}")
+        } else {
+            write!(f, "{object} {field}: {message}")
+        }
+    }
+}
+
+/// Why no pool carries the labels `wanted`, and which one comes near, for a human; `None` if a pool does carry them.
+#[must_use]
+pub fn nearest_pool<'a>(
+    wanted: &Labels,
+    pools: impl IntoIterator<Item = (&'a PoolRef, &'a Labels)>,
+) -> Option<String> {
+    let pairs =
+        |labels: &Labels| labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",");
+    let mut nearest: Option<(f64, String)> = None;
+    for (pool, labels) in pools {
+        if wanted.iter().all(|(key, value)| labels.get(key) == Some(value)) {
+            return None;
+        }
+        // A label whose key is there counts half, the rest goes by how much the value looks like the wanted one.
+        let score = wanted
+            .iter()
+            .filter_map(|(key, value)| labels.get(key).map(|is| 0.5 + 0.5 * strsim::jaro_winkler(value, is)))
+            .sum::<f64>();
+        if score > nearest.as_ref().map_or(0.0, |(best, _)| *best) {
+            let common: Labels = labels
+                .iter()
+                .filter(|(k, _)| wanted.contains_key(*k))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect();
+            nearest = Some((score, format!("{pool} comes near with {}", pairs(&common))));
+        }
+    }
+    let near = nearest.map_or_else(|| "nothing comes near".to_owned(), |(_, text)| text);
+    Some(format!("no pool has label {}; {near}", pairs(wanted)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::PoolKind;
+
+    fn labels(text: &str) -> Labels {
+        text.split(',').filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect()
+    }
+
+    fn near(wanted: &str, pools: &[(&str, &str)]) -> Option<String> {
+        let pools: Vec<_> = pools
+            .iter()
+            .map(|(name, have)| {
+                (
+                    PoolRef { kind: PoolKind::IpPool, namespace: "n".into(), name: (*name).into() },
+                    labels(have),
+                )
+            })
+            .collect();
+        nearest_pool(&labels(wanted), pools.iter().map(|(pool, have)| (pool, have)))
+    }
+
+    #[test]
+    fn the_most_similar_value_of_the_key_comes_near() {
+        let pools = [("blue", "pool=blue"), ("example-pool1", "pool=example-pool1,x=y"), ("none", "x=pool1")];
+        assert_eq!(
+            near("pool=pool1", &pools).as_deref(),
+            Some("no pool has label pool=pool1; IPPool/example-pool1 comes near with pool=example-pool1")
+        );
+        assert_eq!(near("pool=blue", &pools), None);
+        assert_eq!(near("a=b", &pools).as_deref(), Some("no pool has label a=b; nothing comes near"));
+    }
 }

@@ -32,6 +32,17 @@ impl AddrRange {
         (first.is_ipv4() == last.is_ipv4() && first <= last).then_some(Self { first, last })
     }
 
+    /// Both ends as numbers, for arithmetic inside this room.
+    pub(super) fn to_bits(self) -> (u128, u128) {
+        (bits(self.first), bits(self.last))
+    }
+
+    /// The reverse of [`Self::to_bits`]: ordered, and inside the family's space.
+    pub(super) fn of_bits((first, last): (u128, u128), ipv4: bool) -> Self {
+        debug_assert!(first <= last, "ranges are ordered");
+        Self { first: from_bits(first, ipv4), last: from_bits(last, ipv4) }
+    }
+
     /// The lowest address.
     #[must_use]
     pub fn first(&self) -> IpAddr {

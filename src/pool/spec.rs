@@ -44,6 +44,15 @@ impl PoolSpec {
             Self::CidrPool(_) => PoolKind::CidrPool,
         }
     }
+
+    /// Its `nodeSelector`; `None` = every node.
+    #[must_use]
+    pub fn node_selector(&self) -> Option<&NodeSelector> {
+        match self {
+            Self::IpPool(spec) => spec.node_selector.as_ref(),
+            Self::CidrPool(spec) => spec.node_selector.as_ref(),
+        }
+    }
 }
 
 /// `IPPool.spec`.
