@@ -73,12 +73,7 @@ impl Reading {
     /// Reads source and nv-ipam's store again. What cannot be read stays as it was read last.
     pub fn read(&mut self, config: &Config) {
         let SourceConfig::Files { paths } = &config.source;
-        let texts = files::read(paths);
-        let sources = texts.map(|all| {
-            let source = |t: files::Text| manifest::Source { name: t.origin, bytes: t.text.into_bytes() };
-            all.into_iter().map(source).collect::<Vec<_>>()
-        });
-        self.source(sources, &config.node);
+        self.source(files::read(paths), &config.node);
         self.refresh_pods();
     }
 
