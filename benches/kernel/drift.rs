@@ -37,12 +37,12 @@ pub(crate) fn run(links: &[Link]) {
     let add: Vec<_> = wanted.iter().cloned().map(Step::AddAddress).collect();
     assert!(kernel.apply(&add, OURS).iter().all(Result::is_ok));
 
-    let loops: [(&str, fn(&[Address], &AtomicBool)); 2] = [("ours", our_loop), ("bare", bare_loop)];
+    let loops: [fn(&[Address], &AtomicBool); 2] = [our_loop, bare_loop];
     let mut singles = [const { Vec::new() }; 2];
     let mut bursts = [const { Vec::new() }; 2];
     // Alternating, so that noise of the machine hits both.
     for _ in 0..BURSTS {
-        for (contender, (_, repair)) in loops.iter().enumerate() {
+        for (contender, repair) in loops.iter().enumerate() {
             let stop = AtomicBool::new(false);
             thread::scope(|scope| {
                 scope.spawn(|| repair(&wanted, &stop));
