@@ -2,7 +2,7 @@
 //! about addresses itself.
 //!
 //! Every wake-up means only "look again". Where the kernel says on which interface something moved, only that one is looked at
-//! ([`Agent::repair`]), which brings a lost address back in the time of a few system calls; everything else is a full
+//! (`repair`), which brings a lost address back in the time of a few system calls; everything else is a full
 //! [`Agent::pass`].
 
 mod inputs;
@@ -20,16 +20,18 @@ use tracing::{debug, error, info, warn};
 
 pub use inputs::{Reading, boot_id, identity, now};
 
+use self::repair::Pending;
 use crate::{
     config::{Config, ConfigError, SourceConfig},
     engine::{
         self, Inputs, Pass,
+        assignment::Assignment,
         attach::{Match, match_bindings},
         drift::Repairs,
         status::{Facts, Failure, SourceState, State as BindingState, Status, status},
     },
-    kernel::{Kernel, KernelError, Wake, Watch},
-    model::{BindingName, Link, Step},
+    kernel::{Kernel, KernelError, Watch},
+    model::{BindingName, Link, Step, Timestamp},
     report::local::StatusFile,
     sf::{Finder, SfError},
     source::files::FilesSource,
@@ -94,6 +96,7 @@ pub struct Agent {
     repairs: Repairs,
     started: Instant,
     settled: Option<Settled>,
+    pending: Option<Pending>,
     /// Who removed something from an interface last (0 = a rule).
     culprits: HashMap<u32, String>,
     notes: Vec<String>,
@@ -140,6 +143,7 @@ impl Agent {
             repairs: Repairs::default(),
             started: Instant::now(),
             settled: None,
+            pending: None,
             culprits: HashMap::new(),
             notes,
         })
@@ -169,24 +173,35 @@ impl Agent {
         let mut changes = Changes::watch(&self.config);
         self.reading.read(&self.config);
         let mut look = true;
-        let mut pause = RETRY.0;
+        let mut retry = RETRY.0;
+        let mut resync = Instant::now();
         loop {
-            let mut wait = self.config.resync;
             if look {
+                resync = Instant::now() + self.config.resync;
                 match self.pass() {
-                    Ok(()) => pause = RETRY.0,
+                    Ok(()) => retry = RETRY.0,
                     Err(error) => {
                         error!("pass given up, the network stays as it is: {error}");
-                        wait = pause;
-                        pause = (pause * 2).min(RETRY.1);
+                        resync = Instant::now() + retry;
+                        retry = (retry * 2).min(RETRY.1);
                     }
                 }
             }
-            wait = self.repairs.next_due(self.started.elapsed()).map_or(wait, |due| due.min(wait));
+            let now = Instant::now();
+            let held = self.repairs.next_due(self.started.elapsed()).map(|due| now + due);
+            let quiet = self.pending.as_ref().map(Pending::due);
             look = tokio::select! {
                 biased;
                 _ = term.recv() => break,
                 _ = int.recv() => break,
+                _ = hup.recv() => {
+                    if self.on_hangup() {
+                        changes = Changes::watch(&self.config);
+                    }
+                    true
+                }
+                // Before the kernel's events, lest a flood of them keeps this look away for ever.
+                () = until(quiet) => self.look_again(),
                 wake = watch.next() => match wake {
                     Ok(wake) => self.on_wake(&wake),
                     Err(error) => {
@@ -195,17 +210,12 @@ impl Agent {
                         true
                     }
                 },
-                _ = hup.recv() => {
-                    if self.on_hangup() {
-                        changes = Changes::watch(&self.config);
-                    }
-                    true
-                }
                 () = changes.changed() => {
                     self.reading.read(&self.config);
                     true
                 }
-                () = tokio::time::sleep(wait) => {
+                () = until(held) => true,
+                () = until(Some(resync)) => {
                     self.repairs.forget(self.started.elapsed());
                     self.reading.read(&self.config);
                     true
@@ -214,23 +224,6 @@ impl Agent {
         }
         info!("ending; the network stays as it is");
         Ok(())
-    }
-
-    /// Looks again where the kernel says that something moved. True if everything must be looked at.
-    fn on_wake(&mut self, wake: &Wake) -> bool {
-        for culprit in &wake.by {
-            self.culprits.insert(culprit.ifindex, culprit.to_string());
-        }
-        if wake.lost {
-            debug!("events were lost");
-        }
-        match self.repair(wake) {
-            Ok(done) => !done,
-            Err(error) => {
-                warn!("{error}");
-                true
-            }
-        }
     }
 
     /// Reads configuration and source again. True if the source is another one.
@@ -254,6 +247,7 @@ impl Agent {
     fn pass(&mut self) -> Result<(), PassError> {
         let mut failures: Vec<Failure> = Vec::new();
         let mut contended = HashSet::new();
+        self.pending = None;
         for round in 0..=ROUNDS {
             let observed = self.kernel.observe()?;
             let sfs = self.finder.discover(&observed.links)?;
@@ -275,11 +269,7 @@ impl Agent {
                 pods: self.reading.pods(),
                 now: now(),
             });
-            self.state.leases.clone_from(&pass.book);
-            self.state.owned.clone_from(&pass.plan.owned);
-            self.state.assignment = Some(assignment);
-            self.state.assignment_time = assignment_time;
-            self.save();
+            self.store(&pass, assignment, assignment_time);
 
             let name = |ifindex: u32| name_of(&observed.links, ifindex);
             if round == ROUNDS || pass.plan.steps.iter().all(|s| contended.contains(s)) {
@@ -314,6 +304,25 @@ impl Agent {
             }
         }
         Ok(())
+    }
+
+    /// Takes over what the pass decided, and stores it before the first step is taken.
+    fn store(&mut self, pass: &Pass, assignment: Assignment, time: Option<Timestamp>) {
+        let state = &mut self.state;
+        let same = pass.plan.owned.is_none()
+            && state.leases == pass.book
+            && state.assignment.as_ref() == Some(&assignment)
+            && state.assignment_time == time;
+        if same {
+            return;
+        }
+        state.leases.clone_from(&pass.book);
+        if let Some(owned) = &pass.plan.owned {
+            state.owned.clone_from(owned);
+        }
+        state.assignment = Some(assignment);
+        state.assignment_time = time;
+        self.save();
     }
 
     /// Stores what must not be lost. A store that cannot be written is said, and never stops the network.
@@ -400,6 +409,14 @@ impl Changes {
             self.0 = None;
         }
         std::future::pending().await
+    }
+}
+
+/// Waits until `at`; for ever without one.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 
