@@ -27,7 +27,7 @@ impl Settled {
             Step::SetIpv4 { key, value, .. } => link.is_some_and(|l| l.settings.get(key) == Some(value)),
             Step::LinkUp { .. } => link.is_some(),
             Step::AddRule(rule) => desired.rules.contains(rule),
-            Step::DelRule(_) | Step::DelRoute(_) | Step::DelAddress(_) => false,
+            Step::DelRule(_) | Step::DelRoute(_) | Step::DelSubnetRoute(_) | Step::DelAddress(_) => false,
         }
     }
 

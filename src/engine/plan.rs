@@ -233,7 +233,7 @@ impl Draft {
                 Some(route) if link.up && !view.reaches(route) => self.route(route, view),
                 None if view.owned.has(there, view.numbers) => {
                     let stray = kernel_subnet_routes(link.ifindex, want.address, view);
-                    self.del_routes.extend(stray.map(|r| Step::DelRoute(r.clone())));
+                    self.del_routes.extend(stray.map(|r| Step::DelSubnetRoute(r.clone())));
                 }
                 _ => {}
             }
