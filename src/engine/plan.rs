@@ -1,10 +1,14 @@
 //! The plan: ordered steps from observed to desired. Data, never code.
 //!
-//! Order: settings, addresses, links, routes, rules, and only then removals, so that the new stands before the old goes.
+//! Order: settings, addresses, links, routes, rules, and only then removals, so that the new stands before the old goes
+//! (but for an address that changes its interface).
 //! (Addresses before links: bringing a device up is what costs, and its kernel routes come with it.) The plan never
 //! names anything that is not marked or recorded as ours.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -342,17 +346,31 @@ impl Draft {
     }
 
     fn finish(self) -> Plan {
+        // An address that moves to another interface leaves the old one first: never two owners, not even for a moment.
+        let arrives: HashMap<_, _> = self.add_addresses.iter().filter_map(place_of).collect();
+        let (moved, removed) = self.del_addresses.into_iter().partition(|step| {
+            place_of(step).is_some_and(|(address, from)| arrives.get(&address).is_some_and(|to| *to != from))
+        });
         let steps = [
             self.settings,
+            moved,
             self.add_addresses,
             self.links,
             self.add_routes,
             self.add_rules,
             self.del_rules,
             self.del_routes,
-            self.del_addresses,
+            removed,
         ];
         Plan { steps: steps.into_iter().flatten().collect(), findings: self.findings, owned: self.owned }
+    }
+}
+
+/// Address and interface of a step that adds or removes an address.
+fn place_of(step: &Step) -> Option<(IpAddr, u32)> {
+    match step {
+        Step::AddAddress(a) | Step::DelAddress(a) => Some((a.address.addr(), a.ifindex)),
+        _ => None,
     }
 }
 
