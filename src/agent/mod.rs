@@ -51,7 +51,7 @@ pub enum AgentError {
     /// The first pass could not read something.
     #[error(transparent)]
     Pass(#[from] PassError),
-    /// The store's directory cannot be used, or another instance runs.
+    /// Another instance runs.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Nothing may be changed here.
@@ -87,7 +87,8 @@ pub struct Agent {
     reload: Reload,
     kernel: Kernel,
     finder: Finder,
-    store: Store,
+    /// `None` while it cannot be had: the agent goes on without.
+    store: Option<Store>,
     state: State,
     reading: Reading,
     report: StatusFile,
@@ -115,19 +116,13 @@ impl Agent {
     /// `reload` reads the configuration again on SIGHUP.
     ///
     /// # Errors
-    /// Another instance runs, the state directory or netlink cannot be used, or the process may not change the network.
+    /// Another instance runs, netlink cannot be used, or the process may not change the network.
     pub fn open(config: Config, reload: Reload) -> Result<Self, AgentError> {
         let mut kernel = Kernel::open()?;
         if !kernel.probe()?.may_change {
             return Err(AgentError::NotPermitted);
         }
-        let mut store = Store::open(&config.state_dir)?;
-        let loaded = store.load(&identity(&config), &boot_id());
-        let mut notes = Vec::new();
-        for sidelined in &loaded.sidelined {
-            warn!("{sidelined}");
-            notes.push(sidelined.to_string());
-        }
+        let (store, state, notes) = open_store(&config)?;
         Ok(Self {
             report: StatusFile::new(&config.runtime_dir),
             reading: Reading::new(&config),
@@ -136,7 +131,7 @@ impl Agent {
             kernel,
             finder: Finder::new(Path::new("/sys")),
             store,
-            state: loaded.state,
+            state,
             repairs: Repairs::default(),
             started: Instant::now(),
             settled: None,
@@ -241,6 +236,12 @@ impl Agent {
                 if (&config.state_dir, &config.node) == (&self.config.state_dir, &self.config.node) =>
             {
                 info!("configuration read again");
+                if config.runtime_dir != self.config.runtime_dir {
+                    self.report = StatusFile::new(&config.runtime_dir);
+                }
+                if config.nv_ipam_store != self.config.nv_ipam_store {
+                    self.reading.set_pod_store(config.nv_ipam_store.clone());
+                }
                 self.config = config;
             }
             Ok(_) => error!("the node's name or the state directory changed; start the agent anew for that"),
@@ -319,7 +320,11 @@ impl Agent {
     /// Stores what must not be lost. A store that cannot be written is said, and never stops the network.
     fn save(&mut self) {
         const NOTE: &str = "the store cannot be written";
-        let result = self.store.save(&self.state);
+        let result = match &mut self.store {
+            Some(store) => store.save(&self.state),
+            // What is known by now is newer than what may be found there.
+            None => Store::open(&self.config.state_dir).and_then(|s| self.store.insert(s).save(&self.state)),
+        };
         let had = self.notes.iter().position(|n| n.starts_with(NOTE));
         match result {
             Ok(_) => {
@@ -377,6 +382,22 @@ impl Agent {
         }
         self.report.write(&status);
     }
+}
+
+/// The store with what is in it, and what an operator should know of that. A directory that cannot be used stops nobody.
+fn open_store(config: &Config) -> Result<(Option<Store>, State, Vec<String>), StoreError> {
+    let mut store = match Store::open(&config.state_dir) {
+        Ok(store) => store,
+        Err(held @ StoreError::Held { .. }) => return Err(held),
+        // The first attempt to save says why.
+        Err(_) => return Ok((None, State::empty(identity(config), boot_id()), Vec::new())),
+    };
+    let loaded = store.load(&identity(config), &boot_id());
+    let notes: Vec<_> = loaded.sidelined.iter().map(ToString::to_string).collect();
+    for note in &notes {
+        warn!("{note}");
+    }
+    Ok((Some(store), loaded.state, notes))
 }
 
 /// The watch on the manifests. Where the system refuses one, the resync reads them instead.
