@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use crate::netns::{Netns, netns};
 
 /// Nothing that a test waits for takes a second; a busy machine may take longer.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(20);
 const BINARY: &str = env!("CARGO_BIN_EXE_dpu-ipam");
 pub(crate) const GUIDE_BLOCK: &str = include_str!("../manifests/ipam-subnet.yaml");
 pub(crate) const GUIDE_PREFIX: &str = include_str!("../manifests/ipam-network.yaml");
@@ -282,7 +282,7 @@ impl World<'_> {
 }
 
 /// What `ip` shows; an unequal pair is printed as its difference.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Dump(BTreeSet<String>);
 
 impl Dump {
@@ -356,7 +356,8 @@ impl Agent {
     #[track_caller]
     pub(crate) fn until(&self, what: &str, condition: impl FnMut() -> bool) {
         if let Err(late) = wait(condition) {
-            let status = fs::read_to_string(&self.status).unwrap_or_default();
+            let status: Option<Value> = fs::read(&self.status).ok().and_then(|s| serde_json::from_slice(&s).ok());
+            let status = status.unwrap_or_default();
             panic!("{what}: not within {late:?}; log:\n{}\nstatus:\n{status}", self.log());
         }
     }
@@ -401,6 +402,11 @@ fn wait(mut condition: impl FnMut() -> bool) -> Result<(), Duration> {
         thread::sleep(Duration::from_millis(5));
     }
     Ok(())
+}
+
+/// Whether a condition comes true.
+pub(crate) fn within_patience(condition: impl FnMut() -> bool) -> bool {
+    wait(condition).is_ok()
 }
 
 /// Waits for a condition.
