@@ -18,6 +18,8 @@ use std::{
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, error, info, warn};
 
+use repair::asks_for;
+
 pub use inputs::{Reading, assignment_of, boot_id, identity, now};
 
 use crate::{
@@ -284,23 +286,27 @@ impl Agent {
 
             let name = |ifindex: u32| name_of(&observed.links, ifindex);
             if round == ROUNDS || pass.plan.steps.iter().all(|s| contended.contains(s)) {
-                let left = pass.plan.steps.iter().filter(|s| !failures.iter().any(|f| f.step == **s));
-                let left: Vec<Failure> = left.map(|s| Failure::unconfirmed(s, &name)).collect();
+                failures.retain(|f| pass.plan.steps.contains(&f.step));
+                let said = |s: &&Step| contended.contains(*s) || failures.iter().any(|f| f.step == **s);
+                let left = pass.plan.steps.iter().filter(|s| !said(s));
+                let left: Vec<Failure> = left.map(|s| Failure::unconfirmed(s, name)).collect();
                 failures.extend(left);
-                failures.retain(|f| f.contended || pass.plan.steps.contains(&f.step));
+                let fights = self.repairs.fights().filter(|step| asks_for(&pass.desired, step));
+                let mut fights: Vec<_> =
+                    fights.map(|s| Failure::contended(s, self.culprit(s), name)).collect();
+                fights.sort_by(|a, b| a.message.cmp(&b.message));
+                failures.extend(fights);
                 self.settle(pass, observed.links, &matches, &failures, contended);
                 return Ok(());
             }
             let drifted = self.settled.as_ref();
-            let (admitted, held): (Vec<Step>, Vec<Step>) =
-                {
-                    let at = self.started.elapsed();
-                    let repairs = &mut self.repairs;
-                    pass.plan.steps.iter().cloned().partition(|step| {
-                        !drifted.is_some_and(|s| s.asks_for(step)) || repairs.admit(step, at)
-                    })
-                };
-            failures.extend(held.iter().map(|s| Failure::contended(s, self.culprit(s), &name)));
+            let (admitted, held): (Vec<Step>, Vec<Step>) = {
+                let at = self.started.elapsed();
+                let repairs = &mut self.repairs;
+                pass.plan.steps.iter().cloned().partition(|step| {
+                    !drifted.is_some_and(|s| asks_for(&s.pass.desired, step)) || repairs.admit(step, at)
+                })
+            };
             contended.extend(held);
             for step in &admitted {
                 debug!("{}", step.words(name));

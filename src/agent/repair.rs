@@ -6,7 +6,10 @@ use tracing::{debug, warn};
 
 use super::{Agent, ROUNDS, Settled, name_of};
 use crate::{
-    engine::plan::{Scope, plan},
+    engine::{
+        desired::Desired,
+        plan::{Scope, plan},
+    },
     kernel::{KernelError, Wake},
     model::{Observed, Step},
 };
@@ -14,23 +17,21 @@ use crate::{
 /// More interfaces than this are cheaper to look at all at once.
 const MANY: usize = 32;
 
-impl Settled {
-    /// Whether `step` restores something that the last complete pass already asked for: somebody undid it.
-    pub(super) fn asks_for(&self, step: &Step) -> bool {
-        let desired = &self.pass.desired;
-        let link = step.ifindex().and_then(|i| desired.links.get(&i));
-        match step {
-            Step::AddAddress(a) => link.is_some_and(|l| l.addresses.iter().any(|d| d.address == a.address)),
-            Step::AddRoute(r) | Step::ReplaceRoute(r) => link.is_some_and(|l| {
-                l.routes.contains(r) || l.addresses.iter().any(|a| a.address.trunc() == r.dst)
-            }),
-            Step::SetIpv4 { key, value, .. } => link.is_some_and(|l| l.settings.get(key) == Some(value)),
-            Step::LinkUp { .. } => link.is_some(),
-            Step::AddRule(rule) => desired.rules.contains(rule),
-            Step::DelRule(_) | Step::DelRoute(_) | Step::DelSubnetRoute(_) | Step::DelAddress(_) => false,
-        }
+/// Whether `desired` asks for what `step` brings: if it did so before, somebody undid it.
+pub(super) fn asks_for(desired: &Desired, step: &Step) -> bool {
+    let link = step.ifindex().and_then(|i| desired.links.get(&i));
+    match step {
+        Step::AddAddress(a) => link.is_some_and(|l| l.addresses.iter().any(|d| d.address == a.address)),
+        Step::AddRoute(r) | Step::ReplaceRoute(r) => link
+            .is_some_and(|l| l.routes.contains(r) || l.addresses.iter().any(|a| a.address.trunc() == r.dst)),
+        Step::SetIpv4 { key, value, .. } => link.is_some_and(|l| l.settings.get(key) == Some(value)),
+        Step::LinkUp { .. } => link.is_some(),
+        Step::AddRule(rule) => desired.rules.contains(rule),
+        Step::DelRule(_) | Step::DelRoute(_) | Step::DelSubnetRoute(_) | Step::DelAddress(_) => false,
     }
+}
 
+impl Settled {
     /// Whether the interfaces are still those that the last complete pass saw, so that its desired state fits them.
     fn fits(&self, observed: &Observed) -> bool {
         observed.links.values().all(|now| {
@@ -72,7 +73,7 @@ impl Agent {
             let mut steps = plan.steps;
             let mut newly_held = false;
             steps.retain(|step| {
-                let admitted = !settled.asks_for(step) || self.repairs.admit(step, at);
+                let admitted = !asks_for(&settled.pass.desired, step) || self.repairs.admit(step, at);
                 newly_held |= !admitted && settled.contended.insert(step.clone());
                 admitted
             });
