@@ -58,10 +58,7 @@ impl Step {
     /// Whether it takes something away.
     #[must_use]
     pub fn removes(&self) -> bool {
-        matches!(
-            self,
-            Self::DelAddress(_) | Self::DelRoute(_) | Self::DelSubnetRoute(_) | Self::DelRule(_)
-        )
+        matches!(self, Self::DelAddress(_) | Self::DelRoute(_) | Self::DelSubnetRoute(_) | Self::DelRule(_))
     }
 
     /// The step in words; `name` gives an interface's name by its index.
