@@ -1,6 +1,8 @@
 //! Addresses, routes and rules of every shape, and that a second pass finds nothing to do.
 
-use crate::world::{GUIDE_BLOCK, GUIDE_CHAIN, GUIDE_PREFIX, World, binding, block_pool, plain, prefix_pool, service, world};
+use crate::world::{
+    GUIDE_BLOCK, GUIDE_CHAIN, GUIDE_PREFIX, World, binding, block_pool, plain, prefix_pool, service, world,
+};
 
 /// One pass, then one more that must not touch the kernel or the store.
 fn applied(w: &World<'_>) {
@@ -40,7 +42,10 @@ fn the_guide_in_both_modes() {
             }
             for sf in ["sf10", "sf20"] {
                 let conf = |key: &str| {
-                    std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{sf}/{key}")).unwrap().trim().to_owned()
+                    std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{sf}/{key}"))
+                        .unwrap()
+                        .trim()
+                        .to_owned()
                 };
                 assert_eq!((conf("arp_ignore"), conf("arp_announce")), ("1".into(), "2".into()));
             }
@@ -55,7 +60,12 @@ fn one_sf_gets_a_plain_address_and_the_routes_of_its_pool() {
         w.sf("sf0");
         w.manifest(
             "pool",
-            &block_pool("10.1.0.0/16", "10.1.0.1", 8, ", defaultGateway: true, routes: [{dst: 172.16.0.0/12}, {dst: 10.9.0.0/24}]"),
+            &block_pool(
+                "10.1.0.0/16",
+                "10.1.0.1",
+                8,
+                ", defaultGateway: true, routes: [{dst: 172.16.0.0/12}, {dst: 10.9.0.0/24}]",
+            ),
         );
         w.bindings(&[plain("sf0")]);
         applied(w);
@@ -81,7 +91,10 @@ fn slices_of_one_and_two_addresses() {
     world(|w| {
         w.sf("sf0");
         w.bindings(&[plain("sf0")]);
-        w.manifest("pool", &prefix_pool("10.2.0.0/24", 31, ", gatewayIndex: 1, routes: [{dst: 10.8.0.0/16}]"));
+        w.manifest(
+            "pool",
+            &prefix_pool("10.2.0.0/24", 31, ", gatewayIndex: 1, routes: [{dst: 10.8.0.0/16}]"),
+        );
         applied(w);
         assert_eq!(w.addresses("sf0"), ["10.2.0.0/31"]);
         assert_eq!(
@@ -97,11 +110,7 @@ fn slices_of_one_and_two_addresses() {
         w.bindings(&[plain("sf0")]);
         w.manifest(
             "pool",
-            &prefix_pool(
-                "10.3.0.0/24",
-                32,
-                ", staticAllocations: [{nodeName: dpu-1, prefix: 10.3.0.7/32}]",
-            ),
+            &prefix_pool("10.3.0.0/24", 32, ", staticAllocations: [{nodeName: dpu-1, prefix: 10.3.0.7/32}]"),
         );
         applied(w);
         assert_eq!(w.addresses("sf0"), ["10.3.0.7/32"]);

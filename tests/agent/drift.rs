@@ -175,7 +175,8 @@ fn what_is_foreign_stays_for_ever() {
 fn passes(w: &World<'_>, agent: &Agent, count: usize) {
     for _ in 0..count {
         w.ip("rule del from 10.1.0.3 lookup 20001 priority 20000");
-        agent.until("the rule is back", || w.rules().iter().any(|r| r == "20000: from 10.1.0.3 lookup 20001"));
+        agent
+            .until("the rule is back", || w.rules().iter().any(|r| r == "20000: from 10.1.0.3 lookup 20001"));
     }
 }
 
@@ -188,7 +189,8 @@ fn a_renamed_sf() {
         let mac = binding("by-mac", &format!("mac: \"{}\"", w.mac("sf0")), "pool: {name: pool1}");
         w.bindings(&[mac, plain("sf1")]);
         let agent = w.ready();
-        let addresses = || (w.rules(), w.ip_json("-4 addr").to_string().matches("\"local\":\"10.1.0.").count());
+        let addresses =
+            || (w.rules(), w.ip_json("-4 addr").to_string().matches("\"local\":\"10.1.0.").count());
         let before = addresses();
         for sf in ["sf0", "sf1"] {
             w.ip(format!("link set {sf} down"));
@@ -235,7 +237,8 @@ fn an_sf_that_is_made_again() {
         let mac = w.mac("sf1");
         w.bindings(&[plain("sf0"), binding("by-mac", &format!("mac: \"{mac}\""), "pool: {name: pool1}")]);
         let agent = w.ready();
-        let facts = || (w.rules(), w.routes("20000"), w.addresses("sf0"), w.addresses("sf1"), w.routes("main"));
+        let facts =
+            || (w.rules(), w.routes("20000"), w.addresses("sf0"), w.addresses("sf1"), w.routes("main"));
         let (before, index) = (facts(), w.ifindex("sf0"));
         w.ip("link del sf0");
         agent.until("absent", || w.reason("sf0").0 == "InterfaceAbsent");
@@ -267,7 +270,10 @@ fn an_address_that_another_interface_has() {
         let agent = w.start();
         agent.until("said so", || w.reason("sf0").0 == "AddressElsewhere");
         assert!(w.reason("sf0").1.contains("10.1.0.2 is already on other"), "{:?}", w.reason("sf0"));
-        assert_eq!((w.reason("sf1").0.as_str(), w.addresses("sf1")), ("Applied", vec!["10.1.0.3/24".to_owned()]));
+        assert_eq!(
+            (w.reason("sf1").0.as_str(), w.addresses("sf1")),
+            ("Applied", vec!["10.1.0.3/24".to_owned()])
+        );
         assert_eq!((w.addresses("sf0"), w.addresses("other")), (vec![], vec!["10.1.0.2/24".to_owned()]));
         w.ip("addr del 10.1.0.2/24 dev other");
         agent.until("resolved", || w.is_ready());

@@ -28,7 +28,8 @@ fn machine(w: &World<'_>) {
 
 /// Leases as stored: binding to address. `None` before the first save.
 fn leases(w: &World<'_>) -> Option<BTreeMap<String, String>> {
-    let mut files = fs::read_dir(w.path("state")).ok()?.map(|e| e.unwrap().file_name().into_string().unwrap());
+    let mut files =
+        fs::read_dir(w.path("state")).ok()?.map(|e| e.unwrap().file_name().into_string().unwrap());
     let sidelined = files.find(|name| name.contains("sidelined"));
     assert_eq!(sidelined, None, "a stored file could not be used");
     let name = ["state/state.json", "state/state.json.previous"].into_iter().find(|n| exists(&w.path(n)))?;
@@ -200,8 +201,13 @@ fn killed_at_random_moments() {
                 _ => w.ip(format!("addr flush dev sf{}", random.below(3))),
             }
             let words = if random.below(2) == 0 { "run --once" } else { "run" };
-            let mut child =
-                w.command(words).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap();
+            let mut child = w
+                .command(words)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .stdin(Stdio::null())
+                .spawn()
+                .unwrap();
             let nanos = u64::try_from(pass.as_nanos()).unwrap();
             let end = Instant::now() + Duration::from_nanos(random.below(nanos + nanos / 2));
             until("the moment to kill", || Instant::now() >= end);

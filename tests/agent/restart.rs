@@ -40,7 +40,9 @@ fn drift_while_nobody_looks_is_mended_at_the_start() {
         machine(w);
         w.once();
         let before = w.dump();
-        for words in ["addr flush dev sf0", "route flush table 20001", "rule del from 10.1.0.2", "link set sf1 down"] {
+        for words in
+            ["addr flush dev sf0", "route flush table 20001", "rule del from 10.1.0.2", "link set sf1 down"]
+        {
             w.ip(words);
         }
         w.once();
@@ -125,7 +127,14 @@ fn a_bad_store_is_put_aside_and_nothing_moves() {
     let bad: [(&str, fn(Vec<u8>) -> Vec<u8>, &str); 4] = [
         ("torn", |bytes| bytes[..bytes.len() / 2].to_vec(), "it is damaged"),
         ("empty", |_| Vec::new(), "it is damaged"),
-        ("flipped", |mut bytes| { *bytes.last_mut().unwrap() ^= 1; bytes }, "checksum"),
+        (
+            "flipped",
+            |mut bytes| {
+                *bytes.last_mut().unwrap() ^= 1;
+                bytes
+            },
+            "checksum",
+        ),
         ("newer", newer, "it is of version 99"),
     ];
     for (name, spoil, words) in bad {
@@ -179,7 +188,11 @@ fn with_state_dir(w: &World<'_>, prepare: &str) {
     let agent = w.start_as(command);
     agent.until("the network is right all the same", || right(w) && w.is_ready());
     assert!(agent.log().contains("the store cannot be written"), "{}", agent.log());
-    assert!(w.status().unwrap()["notes"].to_string().contains("the store cannot be written"), "{:?}", w.status());
+    assert!(
+        w.status().unwrap()["notes"].to_string().contains("the store cannot be written"),
+        "{:?}",
+        w.status()
+    );
     w.ip("addr flush dev sf0");
     agent.until("repairs go on", || right(w));
     assert_eq!(agent.stop(), Some(0));

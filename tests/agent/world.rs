@@ -29,7 +29,8 @@ const BINARY: &str = env!("CARGO_BIN_EXE_dpu-ipam");
 pub(crate) const GUIDE_BLOCK: &str = include_str!("../manifests/ipam-subnet.yaml");
 pub(crate) const GUIDE_PREFIX: &str = include_str!("../manifests/ipam-network.yaml");
 pub(crate) const GUIDE_CHAIN: &str = include_str!("../manifests/producer-consumer.yaml");
-pub(crate) const GUIDE_CHAIN_AS_PRINTED: &str = include_str!("../manifests/producer-consumer-as-printed.yaml");
+pub(crate) const GUIDE_CHAIN_AS_PRINTED: &str =
+    include_str!("../manifests/producer-consumer-as-printed.yaml");
 
 /// A machine.
 pub(crate) struct World<'a> {
@@ -96,7 +97,11 @@ fn pool(kind: &str, spec: &str) -> String {
 fn quoted(spec: &str) -> String {
     let word = |word: &str| {
         let (text, comma) = word.strip_suffix(',').map_or((word, ""), |w| (w, ","));
-        if text.contains("::") && !text.contains(['{', '[']) { format!("\"{text}\"{comma}") } else { word.to_owned() }
+        if text.contains("::") && !text.contains(['{', '[']) {
+            format!("\"{text}\"{comma}")
+        } else {
+            word.to_owned()
+        }
     };
     spec.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
@@ -185,7 +190,8 @@ impl World<'_> {
         let _ = fs::remove_file(self.path("run/status.json"));
         let log = self.path("log");
         let file = File::create(&log).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file).process_group(0);
+        let child =
+            command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file).process_group(0);
         Agent { child: child.spawn().unwrap(), log, status: self.path("run/status.json") }
     }
 
@@ -211,7 +217,13 @@ impl World<'_> {
 
     /// Everything that `ip` shows, one line each: links, addresses, routes of all tables, rules of both families.
     pub(crate) fn dump(&self) -> Dump {
-        let words = ["addr show", "-4 route show table all", "-6 route show table all", "-4 rule show", "-6 rule show"];
+        let words = [
+            "addr show",
+            "-4 route show table all",
+            "-6 route show table all",
+            "-4 rule show",
+            "-6 rule show",
+        ];
         let mut lines = BTreeSet::new();
         for words in words {
             for mut item in self.ip_json(words).as_array_mut().unwrap().drain(..) {
@@ -234,8 +246,13 @@ impl World<'_> {
             Value::String(value) => format!(" {word} {value}"),
             value => format!(" {word} {value}"),
         };
-        let fields =
-            [("gateway", "via"), ("dev", "dev"), ("metric", "metric"), ("prefsrc", "src"), ("protocol", "proto")];
+        let fields = [
+            ("gateway", "via"),
+            ("dev", "dev"),
+            ("metric", "metric"),
+            ("prefsrc", "src"),
+            ("protocol", "proto"),
+        ];
         all.as_array()
             .into_iter()
             .flatten()
@@ -250,8 +267,15 @@ impl World<'_> {
     pub(crate) fn rules(&self) -> Vec<String> {
         let rules = self.ip_json("rule show");
         let ours = rules.as_array().unwrap().iter().filter(|r| r["protocol"] == "133");
-        ours.map(|r| format!("{}: from {} lookup {}", r["priority"], r["src"].as_str().unwrap(), r["table"].as_str().unwrap()))
-            .collect()
+        ours.map(|r| {
+            format!(
+                "{}: from {} lookup {}",
+                r["priority"],
+                r["src"].as_str().unwrap(),
+                r["table"].as_str().unwrap()
+            )
+        })
+        .collect()
     }
 
     /// What changed in the kernel during `work`, as `ip monitor` tells it.
@@ -356,7 +380,8 @@ impl Agent {
     #[track_caller]
     pub(crate) fn until(&self, what: &str, condition: impl FnMut() -> bool) {
         if let Err(late) = wait(condition) {
-            let status: Option<Value> = fs::read(&self.status).ok().and_then(|s| serde_json::from_slice(&s).ok());
+            let status: Option<Value> =
+                fs::read(&self.status).ok().and_then(|s| serde_json::from_slice(&s).ok());
             let status = status.unwrap_or_default();
             panic!("{what}: not within {late:?}; log:\n{}\nstatus:\n{status}", self.log());
         }
@@ -419,7 +444,8 @@ pub(crate) fn until(what: &str, condition: impl FnMut() -> bool) {
 
 /// Runs a tool, and names its package if it is not there.
 pub(crate) fn tool(name: &str, package: &str) -> Command {
-    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|d| d.join(name).exists());
+    let found =
+        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|d| d.join(name).exists());
     assert!(found, "these tests need {name}: install the package {package}");
     Command::new(name)
 }
