@@ -1,17 +1,20 @@
 //! Addresses, routes and rules of every shape, and that a second pass finds nothing to do.
 
+use std::fs;
+
 use crate::world::{
-    GUIDE_BLOCK, GUIDE_CHAIN, GUIDE_PREFIX, World, binding, block_pool, plain, prefix_pool, service, world,
+    GUIDE_BLOCK, GUIDE_CHAIN, GUIDE_PREFIX, World, binding, block_pool, plain, prefix_pool, service, until,
+    world,
 };
 
 /// One pass, then one more that must not touch the kernel or the store.
 fn applied(w: &World<'_>) {
     w.once();
-    let (before, stored) = (w.dump(), std::fs::read(w.path("state/state.json")).unwrap());
+    let (before, stored) = (w.dump(), fs::read(w.path("state/state.json")).unwrap());
     let changes = w.changes(|| w.once());
     assert_eq!(changes, Vec::<String>::new(), "the second pass changed something");
     before.assert_same(&w.dump());
-    assert_eq!(std::fs::read(w.path("state/state.json")).unwrap(), stored);
+    assert_eq!(fs::read(w.path("state/state.json")).unwrap(), stored);
 }
 
 #[test]
@@ -42,7 +45,7 @@ fn the_guide_in_both_modes() {
             }
             for sf in ["sf10", "sf20"] {
                 let conf = |key: &str| {
-                    std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{sf}/{key}"))
+                    fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{sf}/{key}"))
                         .unwrap()
                         .trim()
                         .to_owned()
@@ -169,14 +172,54 @@ fn an_sf_that_joins_and_leaves_changes_how_the_other_is_set() {
         w.bindings(&[plain("sf0"), plain("sf1")]);
         applied(w);
         assert_eq!(w.rules().len(), 2);
-        let connected = w.routes("main");
+        let mut connected = w.routes("main");
+        connected.sort();
         assert!(connected.iter().all(|r| r.contains("proto 133")), "{connected:?}");
+        // A link that comes up again brings the kernel's route of the address that was there before.
+        w.ip("link set sf0 down");
+        w.ip("link set sf0 up");
+        applied(w);
+        let mut after = w.routes("main");
+        after.sort();
+        assert_eq!(after, connected);
         w.bindings(&[plain("sf0")]);
         applied(w);
         assert_eq!(w.rules(), [""; 0]);
         assert_eq!((w.addresses("sf0"), w.addresses("sf1")), (vec!["10.1.0.2/24".to_owned()], vec![]));
         assert_eq!(w.ip_json("route get 10.1.0.99")[0]["dev"], "sf0");
-        let arp = std::fs::read_to_string("/proc/sys/net/ipv4/conf/sf0/arp_ignore").unwrap();
+        let arp = fs::read_to_string("/proc/sys/net/ipv4/conf/sf0/arp_ignore").unwrap();
         assert_eq!(arp.trim(), "0", "as it was before");
+    });
+}
+
+#[test]
+fn two_sfs_of_one_ipv6_subnet_while_the_kernel_looks_for_duplicates() {
+    world(|w| {
+        fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "1").unwrap();
+        w.sf("sf0");
+        w.sf("sf1");
+        w.manifest("pool", &block_pool("fd00::/64", "fd00::1", 8, ", defaultGateway: true"));
+        w.bindings(&[plain("sf0"), plain("sf1")]);
+        w.once();
+        for (table, sf) in [("20000", "sf0"), ("20001", "sf1")] {
+            let routes = w.ip_json(format!("-6 route show table {table}"));
+            assert_eq!(
+                (&routes[0]["dst"], &routes[1]["dst"]),
+                (&"fd00::/64".into(), &"default".into()),
+                "{sf}: {routes}"
+            );
+        }
+        until("both addresses are no longer tentative", || {
+            !w.ip_json("-6 addr").to_string().contains("tentative")
+        });
+        for (sf, address) in [("sf0", "fd00::2"), ("sf1", "fd00::3")] {
+            let way = w.ip_json(format!("route get 2001:db8::1 from {address}"));
+            assert_eq!((&way[0]["dev"], &way[0]["gateway"]), (&sf.into(), &"fd00::1".into()));
+        }
+        // Unbound traffic takes the first binding's way and address.
+        assert_eq!(w.ip_json("route get 2001:db8::1")[0]["prefsrc"], "fd00::2");
+        w.ip("link set sf1 down");
+        w.once();
+        assert_eq!(w.addresses("sf1"), ["fd00::3/64"], "the kernel takes IPv6 addresses with the link");
     });
 }

@@ -94,7 +94,8 @@ fn a_plan_can_be_replayed_elsewhere() {
     world(|w| {
         fs::write(w.path("config.yaml"), &config).unwrap();
         w.manifest("pool", &manifests);
-        let words = format!("plan -o json -f {} --observed {}", w.path("manifests").display(), path.display());
+        let words =
+            format!("plan -o json -f {} --observed {}", w.path("manifests").display(), path.display());
         let replayed = w.run(&words);
         assert_eq!(replayed.code(), Some(1), "{replayed}");
         assert_eq!(replayed.out(), live);
