@@ -10,7 +10,9 @@ use std::{
 
 use serde_json::Value;
 
-use crate::world::{GUIDE_BLOCK, GUIDE_PREFIX, World, binding, exists, tool, until, world};
+use crate::world::{
+    GUIDE_BLOCK, GUIDE_PREFIX, World, binding, block_pool, exists, plain, tool, until, world,
+};
 
 const SFS: [&str; 3] = ["sf0", "sf1", "sf2"];
 
@@ -78,65 +80,53 @@ fn expect(w: &World<'_>, length: u8) {
 
 #[test]
 fn killed_at_every_system_call_of_a_pass() {
-    tool("strace", "strace");
-    // From nothing to the first addresses; each time on a new machine.
-    let mut calls = 0;
-    for n in 1.. {
-        let mut ended = false;
+    // From nothing to the first addresses, each time on a new machine.
+    at_every_call(|kill| {
+        let mut killed = false;
         world(|w| {
             machine(w);
-            ended = !killed_at(w, n);
+            killed = kill(w);
             sane(w);
             w.once();
             sane(w);
             expect(w, 20);
         });
-        if ended {
-            calls = n - 1;
-            break;
-        }
-    }
-    assert!(calls > 10, "a pass has more system calls than {calls}");
+        killed
+    });
 }
 
 #[test]
 fn killed_at_every_system_call_of_a_change_of_mode() {
-    tool("strace", "strace");
     world(|w| {
         machine(w);
         w.once();
         let before = leases(w);
-        let modes = [(GUIDE_PREFIX, 24), (GUIDE_BLOCK, 20)];
-        let mut ended = [false; 2];
-        for n in 1.. {
-            for ((manifest, length), ended) in modes.iter().zip(&mut ended) {
-                w.manifest("ipam", manifest);
-                *ended = !killed_at(w, n);
-                sane(w);
-                w.once();
-                sane(w);
-                expect(w, *length);
-                assert_eq!(leases(w), before, "a lease was lost");
-            }
-            if ended == [true; 2] {
-                break;
-            }
-        }
+        let mut modes = [(GUIDE_PREFIX, 24), (GUIDE_BLOCK, 20)].into_iter().cycle();
+        at_every_call(|kill| {
+            let (manifest, length) = modes.next().unwrap();
+            w.manifest("ipam", manifest);
+            let killed = kill(w);
+            sane(w);
+            w.once();
+            sane(w);
+            expect(w, length);
+            assert_eq!(leases(w), before, "a lease was lost");
+            killed
+        });
     });
 }
 
 #[test]
 fn killed_at_every_system_call_while_bindings_trade_their_sfs() {
-    tool("strace", "strace");
     world(|w| {
         machine(w);
         w.once();
         let before = leases(w);
         let cross = |a: &str, b: &str| binding(a, &format!("netdev: {b}"), "pool: {name: example-pool1}");
         let crossed = [cross("sf0", "sf1"), cross("sf1", "sf0"), guide("sf2")];
-        for n in 1.. {
+        at_every_call(|kill| {
             w.bindings(&crossed);
-            let ended = !killed_at(w, n);
+            let killed = kill(w);
             sane(w);
             w.once();
             sane(w);
@@ -146,20 +136,64 @@ fn killed_at_every_system_call_while_bindings_trade_their_sfs() {
             w.bindings(&SFS.map(guide));
             w.once();
             expect(w, 20);
-            if ended {
-                break;
-            }
-        }
+            killed
+        });
     });
 }
 
-/// Kills a pass when it is about to do its `n`th system call that others could see; false if it ended before.
-fn killed_at(w: &World<'_>, n: u32) -> bool {
+#[test]
+fn killed_at_every_system_call_while_the_slice_moves() {
+    world(|w| {
+        machine(w);
+        w.bindings(&SFS.map(plain));
+        // A new subnet each time: none of its addresses rests.
+        let mut subnets = 1..;
+        at_every_call(|kill| {
+            let net = subnets.next().unwrap();
+            let pool = block_pool(
+                &format!("10.{net}.0.0/24"),
+                &format!("10.{net}.0.1"),
+                8,
+                ", defaultGateway: true",
+            );
+            w.manifest("pool", &pool);
+            let killed = kill(w);
+            sane(w);
+            w.once();
+            sane(w);
+            for (n, sf) in SFS.iter().enumerate() {
+                assert_eq!(w.addresses(sf), [format!("10.{net}.0.{}/24", n + 2)], "{sf}");
+            }
+            killed
+        });
+    });
+}
+
+/// System calls whose effect others can see.
+const CALLS: [&str; 8] = ["sendto", "sendmsg", "write", "fdatasync", "fsync", "rename", "mkdir", "unlink"];
+
+/// Kills a pass at the first call of each kind, then at the second, and so on, until it gets through with all kinds.
+/// `round` prepares a pass, kills it with the function that it is given, and says whether that killed it.
+fn at_every_call(mut round: impl FnMut(&(dyn Fn(&World<'_>) -> bool + Sync)) -> bool) {
+    tool("strace", "strace");
+    let mut kills = 0;
+    for call in CALLS {
+        for n in 1.. {
+            if !round(&|w| killed_at(w, call, n)) {
+                break;
+            }
+            kills += 1;
+        }
+    }
+    assert!(kills > 20, "a pass has more system calls than {kills}");
+}
+
+/// Kills a pass when it is about to do its `n`th `call`; false if it ended before.
+fn killed_at(w: &World<'_>, call: &str, n: u32) -> bool {
     let pass = w.command("run --once");
-    let calls = "sendto,sendmsg,rename,fsync,fdatasync,write,mkdir,unlink";
     let status = Command::new("strace")
-        .args(["-qq", "-f", "-o", "/dev/null", "-e", &format!("trace={calls}")])
-        .args(["-e", &format!("inject={calls}:signal=KILL:when={n}")])
+        .args(["-qq", "-f", "-o", "/dev/null", "-e", &format!("trace={call}")])
+        .args(["-e", &format!("inject={call}:signal=KILL:when={n}")])
         .arg(pass.get_program())
         .args(pass.get_args())
         .stdout(Stdio::null())
@@ -191,14 +225,13 @@ fn killed_at_random_moments() {
         let pass = begin.elapsed();
         let before = leases(w).unwrap();
         let mut random = Random(0x2545_F491_4F6C_DD1D);
-        let mut bound = SFS.len();
         for round in 0..ROUNDS {
             match random.below(6) {
                 0 => w.manifest("ipam", GUIDE_PREFIX),
                 1 => w.manifest("ipam", GUIDE_BLOCK),
                 2 => w.manifest("ipam", "# nothing\n"),
                 3 => {
-                    bound = 1 + usize::try_from(random.below(3)).unwrap();
+                    let bound = 1 + usize::try_from(random.below(3)).unwrap();
                     w.bindings(&SFS.map(guide)[..bound]);
                 }
                 4 => w.ip(format!("link set sf{} down", random.below(3))),

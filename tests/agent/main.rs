@@ -1,6 +1,6 @@
 //! The agent against the real kernel: the built program in network namespaces of its own, with veth pairs as SFs and
 //! representors. What the kernel has is asked of `ip`, never of the program under test.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 #[path = "../common/netns.rs"]
 mod netns;

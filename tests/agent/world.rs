@@ -339,10 +339,6 @@ impl Ended {
     pub(crate) fn err(&self) -> String {
         String::from_utf8_lossy(&self.0.stderr).into_owned()
     }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.0.stdout).unwrap_or_else(|e| panic!("{e}: {self}"))
-    }
 }
 
 impl fmt::Display for Ended {
