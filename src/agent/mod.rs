@@ -20,7 +20,7 @@ use tracing::{debug, error, info, warn};
 
 use repair::asks_for;
 
-pub use inputs::{Reading, assignment_of, boot_id, identity, now};
+pub use inputs::{Reading, boot_id, identity, now};
 
 use crate::{
     config::{Config, ConfigError, SourceConfig},
@@ -426,7 +426,7 @@ impl Changes {
             }
             self.0 = None;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

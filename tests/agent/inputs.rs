@@ -88,16 +88,20 @@ fn a_file_that_is_half_written() {
         let before = w.dump();
         let text = block_pool("10.1.0.0/24", "10.1.0.1", 4, SMALL);
         let broken = &text[..text.len() - 3];
+        let problem = |words: &str| w.status().is_some_and(|s| s["problems"].to_string().contains(words));
         w.manifest("pool", broken);
-        agent.until("file and line are named", || agent.log().contains("pool.yaml:4: broken YAML"));
-        says(w, &agent, "sf0", "PoolUnusable", "not among the manifests that can be read");
+        agent.until("file and line are named", || {
+            problem("pool.yaml:4") && agent.log().contains("pool.yaml:4: broken YAML")
+        });
+        assert_eq!(w.reason("sf0").0, "Applied", "half a file is no change");
         before.assert_same(&w.dump());
         w.manifest("pool", &text);
-        says(w, &agent, "sf0", "Applied", "");
+        agent.until("whole again", || !problem("pool.yaml"));
         w.manifest("more", "kind: IPPool\nspec: {subnet: [\n");
-        agent
-            .until("said so", || w.status().is_some_and(|s| s["problems"].to_string().contains("more.yaml")));
+        agent.until("said so", || problem("more.yaml"));
         before.assert_same(&w.dump());
+        w.ip("addr flush dev sf0");
+        agent.until("repairs go on", || w.dump() == before);
         // An invalid pool: the field is named, and what stood is kept.
         w.remove_manifest("more");
         w.manifest("pool", &block_pool("10.1.0.0/24", "10.9.0.1", 4, SMALL));

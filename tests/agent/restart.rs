@@ -117,14 +117,16 @@ fn a_second_instance_says_so_and_ends() {
     });
 }
 
+type Spoil = fn(Vec<u8>) -> Vec<u8>;
+
 /// Stores in which nothing can be used. The addresses are in the kernel, and that is where the leases come from again.
 #[test]
 fn a_bad_store_is_put_aside_and_nothing_moves() {
-    let newer: fn(Vec<u8>) -> Vec<u8> = |bytes| {
+    let newer: Spoil = |bytes| {
         let text = String::from_utf8(bytes).unwrap();
         text.replacen("dpu-ipam-state 1 ", "dpu-ipam-state 99 ", 1).into_bytes()
     };
-    let bad: [(&str, fn(Vec<u8>) -> Vec<u8>, &str); 4] = [
+    let bad: [(&str, Spoil, &str); 4] = [
         ("torn", |bytes| bytes[..bytes.len() / 2].to_vec(), "it is damaged"),
         ("empty", |_| Vec::new(), "it is damaged"),
         (

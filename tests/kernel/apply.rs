@@ -319,7 +319,7 @@ fn refusals_carry_the_step_and_the_kernels_words() {
         let error = apply(&mut kernel, step).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unreachable);
         let text = error.to_string();
-        assert!(text.starts_with("add route to 10.9.0.0/16 in table 254: "), "{text}");
+        assert!(text.starts_with("add route 10.9.0.0/16 via 10.0.0.1 dev "), "{text}");
         assert!(text.contains("invalid gateway"), "{text}");
 
         ns.ip("link set sf0 down");
