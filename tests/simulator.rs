@@ -157,7 +157,7 @@ impl Kernel {
                 let at = self.state.rules.iter().position(|r| r == rule).ok_or("not found")?;
                 self.state.rules.remove(at);
             }
-            Step::DelRoute(route) => self.state.routes.retain(|r| r != route),
+            Step::DelRoute(route) | Step::DelSubnetRoute(route) => self.state.routes.retain(|r| r != route),
             Step::DelAddress(address) => {
                 self.del_address(address.ifindex, address.address);
             }

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     net::IpAddr,
+    path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -72,6 +73,13 @@ impl Reading {
             pods: PodHeld::new(),
             pods_error: None,
         }
+    }
+
+    /// Looks at another store of nv-ipam from the next read on.
+    pub fn set_pod_store(&mut self, path: Option<PathBuf>) {
+        self.pod_store = path.map(NvIpamStore::new);
+        self.pods = PodHeld::new();
+        self.pods_error = None;
     }
 
     /// Reads source and nv-ipam's store again. What cannot be read stays as it was read last.

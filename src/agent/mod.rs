@@ -18,6 +18,8 @@ use std::{
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, error, info, warn};
 
+use repair::asks_for;
+
 pub use inputs::{Reading, boot_id, identity, now};
 
 use self::repair::Pending;
@@ -53,7 +55,7 @@ pub enum AgentError {
     /// The first pass could not read something.
     #[error(transparent)]
     Pass(#[from] PassError),
-    /// The store's directory cannot be used, or another instance runs.
+    /// Another instance runs.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Nothing may be changed here.
@@ -89,7 +91,8 @@ pub struct Agent {
     reload: Reload,
     kernel: Kernel,
     finder: Finder,
-    store: Store,
+    /// `None` while it cannot be had: the agent goes on without.
+    store: Option<Store>,
     state: State,
     reading: Reading,
     report: StatusFile,
@@ -97,6 +100,8 @@ pub struct Agent {
     started: Instant,
     settled: Option<Settled>,
     pending: Option<Pending>,
+    /// The last attempt to store failed.
+    unsaved: bool,
     /// Who removed something from an interface last (0 = a rule).
     culprits: HashMap<u32, String>,
     notes: Vec<String>,
@@ -118,19 +123,13 @@ impl Agent {
     /// `reload` reads the configuration again on SIGHUP.
     ///
     /// # Errors
-    /// Another instance runs, the state directory or netlink cannot be used, or the process may not change the network.
+    /// Another instance runs, netlink cannot be used, or the process may not change the network.
     pub fn open(config: Config, reload: Reload) -> Result<Self, AgentError> {
         let mut kernel = Kernel::open()?;
         if !kernel.probe()?.may_change {
             return Err(AgentError::NotPermitted);
         }
-        let mut store = Store::open(&config.state_dir)?;
-        let loaded = store.load(&identity(&config), &boot_id());
-        let mut notes = Vec::new();
-        for sidelined in &loaded.sidelined {
-            warn!("{sidelined}");
-            notes.push(sidelined.to_string());
-        }
+        let (store, state, notes) = open_store(&config)?;
         Ok(Self {
             report: StatusFile::new(&config.runtime_dir),
             reading: Reading::new(&config),
@@ -139,11 +138,12 @@ impl Agent {
             kernel,
             finder: Finder::new(Path::new("/sys")),
             store,
-            state: loaded.state,
+            state,
             repairs: Repairs::default(),
             started: Instant::now(),
             settled: None,
             pending: None,
+            unsaved: false,
             culprits: HashMap::new(),
             notes,
         })
@@ -234,6 +234,12 @@ impl Agent {
                 if (&config.state_dir, &config.node) == (&self.config.state_dir, &self.config.node) =>
             {
                 info!("configuration read again");
+                if config.runtime_dir != self.config.runtime_dir {
+                    self.report = StatusFile::new(&config.runtime_dir);
+                }
+                if config.nv_ipam_store != self.config.nv_ipam_store {
+                    self.reading.set_pod_store(config.nv_ipam_store.clone());
+                }
                 self.config = config;
             }
             Ok(_) => error!("the node's name or the state directory changed; start the agent anew for that"),
@@ -273,35 +279,41 @@ impl Agent {
 
             let name = |ifindex: u32| name_of(&observed.links, ifindex);
             if round == ROUNDS || pass.plan.steps.iter().all(|s| contended.contains(s)) {
-                let left = pass.plan.steps.iter().filter(|s| !failures.iter().any(|f| f.step == **s));
-                let left: Vec<Failure> = left.map(|s| Failure::unconfirmed(s, &name)).collect();
+                failures.retain(|f| pass.plan.steps.contains(&f.step));
+                let said = |s: &&Step| contended.contains(*s) || failures.iter().any(|f| f.step == **s);
+                let left = pass.plan.steps.iter().filter(|s| !said(s));
+                let left: Vec<Failure> = left.map(|s| Failure::unconfirmed(s, name)).collect();
                 failures.extend(left);
-                failures.retain(|f| f.contended || pass.plan.steps.contains(&f.step));
+                let fights = self.repairs.fights().filter(|step| asks_for(&pass.desired, step));
+                let mut fights: Vec<_> =
+                    fights.map(|s| Failure::contended(s, self.culprit(s), name)).collect();
+                fights.sort_by(|a, b| a.message.cmp(&b.message));
+                failures.extend(fights);
                 self.settle(pass, observed.links, &matches, &failures, contended);
                 return Ok(());
             }
-            let drifted = self.settled.as_ref();
+            let at = self.started.elapsed();
+            let settled = self.settled.as_ref();
+            let undone = |step: &Step| settled.is_some_and(|s| asks_for(&s.pass.desired, step));
+            let repairs = &mut self.repairs;
             let (admitted, held): (Vec<Step>, Vec<Step>) =
-                {
-                    let at = self.started.elapsed();
-                    let repairs = &mut self.repairs;
-                    pass.plan.steps.iter().cloned().partition(|step| {
-                        !drifted.is_some_and(|s| s.asks_for(step)) || repairs.admit(step, at)
-                    })
-                };
-            failures.extend(held.iter().map(|s| Failure::contended(s, self.culprit(s), &name)));
+                pass.plan.steps.into_iter().partition(|step| !undone(step) || repairs.admit(step, at));
             contended.extend(held);
-            for step in &admitted {
-                debug!("{}", step.words(name));
-            }
             let results = self.kernel.apply(&admitted, self.config.numbers.protocol);
-            for (step, result) in admitted.into_iter().zip(results) {
-                if let Err(error) = result {
-                    failures.retain(|f| f.step != step);
-                    let message = format!("{}: {}", step.words(name), error.source);
-                    failures.push(Failure { message, contended: false, step });
+            let mut repaired = Vec::new();
+            for (step, result) in admitted.iter().zip(results) {
+                debug!("{}", step.words(name));
+                failures.retain(|f| f.step != *step);
+                match result {
+                    Ok(()) if undone(step) => repaired.push(step),
+                    Ok(()) => {}
+                    Err(error) => {
+                        let message = format!("{}: {}", step.words(name), error.source);
+                        failures.push(Failure { message, contended: false, step: step.clone() });
+                    }
                 }
             }
+            self.log_repairs(&repaired, &observed.links);
         }
         Ok(())
     }
@@ -313,7 +325,7 @@ impl Agent {
             && state.leases == pass.book
             && state.assignment.as_ref() == Some(&assignment)
             && state.assignment_time == time;
-        if same {
+        if same && !self.unsaved {
             return;
         }
         state.leases.clone_from(&pass.book);
@@ -328,7 +340,12 @@ impl Agent {
     /// Stores what must not be lost. A store that cannot be written is said, and never stops the network.
     fn save(&mut self) {
         const NOTE: &str = "the store cannot be written";
-        let result = self.store.save(&self.state);
+        let result = match &mut self.store {
+            Some(store) => store.save(&self.state),
+            // What is known by now is newer than what may be found there.
+            None => Store::open(&self.config.state_dir).and_then(|s| self.store.insert(s).save(&self.state)),
+        };
+        self.unsaved = result.is_err();
         let had = self.notes.iter().position(|n| n.starts_with(NOTE));
         match result {
             Ok(_) => {
@@ -388,6 +405,22 @@ impl Agent {
     }
 }
 
+/// The store with what is in it, and what an operator should know of that. A directory that cannot be used stops nobody.
+fn open_store(config: &Config) -> Result<(Option<Store>, State, Vec<String>), StoreError> {
+    let mut store = match Store::open(&config.state_dir) {
+        Ok(store) => store,
+        Err(held @ StoreError::Held { .. }) => return Err(held),
+        // The first attempt to save says why.
+        Err(_) => return Ok((None, State::empty(identity(config), boot_id()), Vec::new())),
+    };
+    let loaded = store.load(&identity(config), &boot_id());
+    let notes: Vec<_> = loaded.sidelined.iter().map(ToString::to_string).collect();
+    for note in &notes {
+        warn!("{note}");
+    }
+    Ok((Some(store), loaded.state, notes))
+}
+
 /// The watch on the manifests. Where the system refuses one, the resync reads them instead.
 struct Changes(Option<FilesSource>);
 
@@ -408,7 +441,7 @@ impl Changes {
             }
             self.0 = None;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

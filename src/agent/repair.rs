@@ -13,9 +13,12 @@ use tracing::{debug, warn};
 
 use super::{Agent, ROUNDS, Settled, name_of};
 use crate::{
-    engine::plan::{Plan, Scope, plan},
+    engine::{
+        desired::Desired,
+        plan::{Plan, Scope, plan},
+    },
     kernel::{ErrorKind, KernelError, Wake},
-    model::{Observed, Step},
+    model::{Link, Observed, Step},
 };
 
 /// More interfaces than this are cheaper to look at all at once.
@@ -25,23 +28,21 @@ const QUIET: Duration = Duration::from_millis(5);
 /// and after this long at the latest.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-impl Settled {
-    /// Whether `step` restores something that the last complete pass already asked for: somebody undid it.
-    pub(super) fn asks_for(&self, step: &Step) -> bool {
-        let desired = &self.pass.desired;
-        let link = step.ifindex().and_then(|i| desired.links.get(&i));
-        match step {
-            Step::AddAddress(a) => link.is_some_and(|l| l.addresses.iter().any(|d| d.address == a.address)),
-            Step::AddRoute(r) | Step::ReplaceRoute(r) => link.is_some_and(|l| {
-                l.routes.contains(r) || l.addresses.iter().any(|a| a.address.trunc() == r.dst)
-            }),
-            Step::SetIpv4 { key, value, .. } => link.is_some_and(|l| l.settings.get(key) == Some(value)),
-            Step::LinkUp { .. } => link.is_some(),
-            Step::AddRule(rule) => desired.rules.contains(rule),
-            Step::DelRule(_) | Step::DelRoute(_) | Step::DelAddress(_) => false,
-        }
+/// Whether `desired` asks for what `step` brings: if it did so before, somebody undid it.
+pub(super) fn asks_for(desired: &Desired, step: &Step) -> bool {
+    let link = step.ifindex().and_then(|i| desired.links.get(&i));
+    match step {
+        Step::AddAddress(a) => link.is_some_and(|l| l.addresses.iter().any(|d| d.address == a.address)),
+        Step::AddRoute(r) | Step::ReplaceRoute(r) => link
+            .is_some_and(|l| l.routes.contains(r) || l.addresses.iter().any(|a| a.address.trunc() == r.dst)),
+        Step::SetIpv4 { key, value, .. } => link.is_some_and(|l| l.settings.get(key) == Some(value)),
+        Step::LinkUp { .. } => link.is_some(),
+        Step::AddRule(rule) => desired.rules.contains(rule),
+        Step::DelRule(_) | Step::DelRoute(_) | Step::DelSubnetRoute(_) | Step::DelAddress(_) => false,
     }
+}
 
+impl Settled {
     /// Whether the interfaces are still those that the last complete pass saw, so that its desired state fits them.
     fn fits(&self, observed: &Observed) -> bool {
         observed.links.values().all(|now| {
@@ -185,7 +186,7 @@ impl Agent {
         let now = self.started.elapsed();
         let mut known = true;
         steps.retain(|step| {
-            let admitted = !settled.asks_for(step) || self.repairs.admit(step, now);
+            let admitted = !asks_for(&settled.pass.desired, step) || self.repairs.admit(step, now);
             known &= admitted || !settled.contended.insert(step.clone());
             admitted
         });
@@ -198,11 +199,11 @@ impl Agent {
             return true;
         }
         let results = self.kernel.apply(steps, self.config.numbers.protocol);
-        let mut done: BTreeMap<u32, Vec<&Step>> = BTreeMap::new();
+        let mut done = Vec::new();
         let mut good = true;
         for (step, result) in steps.iter().zip(results) {
             match result {
-                Ok(()) => done.entry(step.ifindex().unwrap_or(0)).or_default().push(step),
+                Ok(()) => done.push(step),
                 Err(error) if error.kind() == ErrorKind::Exists => {}
                 Err(error) => {
                     debug!("{error}");
@@ -210,11 +211,21 @@ impl Agent {
                 }
             }
         }
-        for (ifindex, steps) in done {
-            let words: Vec<_> = steps.iter().map(|s| s.words(|i| name_of(&observed.links, i))).collect();
-            let by = self.culprits.get(&ifindex).map_or_else(String::new, |c| format!(" (removed by {c})"));
-            warn!("repaired {}: {}{by}", name_of(&observed.links, ifindex), words.join(", "));
-        }
+        self.log_repairs(&done, &observed.links);
         good
+    }
+
+    /// One line for every interface that was repaired (0 = rules), and who made it necessary.
+    pub(super) fn log_repairs(&self, steps: &[&Step], links: &BTreeMap<u32, Link>) {
+        let mut done: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+        for step in steps {
+            let words = step.words(|i| name_of(links, i));
+            done.entry(step.ifindex().unwrap_or(0)).or_default().push(words);
+        }
+        for (ifindex, words) in done {
+            let what = if ifindex == 0 { "rules".to_owned() } else { name_of(links, ifindex) };
+            let by = self.culprits.get(&ifindex).map_or_else(String::new, |c| format!(" (removed by {c})"));
+            warn!("repaired {what}: {}{by}", words.join(", "));
+        }
     }
 }

@@ -137,7 +137,8 @@ impl<'a> Fleet<'a> {
         problems.extend(of_chains);
         problems.sort();
         problems.dedup();
-        Assignment { node: node.clone(), pools, ports, problems }
+        let incomplete = self.objects.incomplete || !self.objects.undecodable.is_empty();
+        Assignment { node: node.clone(), pools, ports, problems, incomplete }
     }
 
     /// The slice of `pool` for `node`; an error says why what the pool says must not be used.

@@ -19,6 +19,9 @@ pub struct Assignment {
     /// Objects that could not be used. What stood before for them is kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Problem>,
+    /// A part of the source could not be read: what is missing may be there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
 }
 
 /// A pool, and what it gives to this node.
@@ -87,7 +90,7 @@ impl Assignment {
     /// The assignment of a node of which nothing was ever heard.
     #[must_use]
     pub fn empty(node: NodeName) -> Self {
-        Self { node, pools: Vec::new(), ports: Vec::new(), problems: Vec::new() }
+        Self { node, pools: Vec::new(), ports: Vec::new(), problems: Vec::new(), incomplete: false }
     }
 
     /// This word, completed by what `previous` said of pools in use and of ports and this one no longer says.
@@ -97,10 +100,15 @@ impl Assignment {
     /// the old one. Pools that nobody uses are forgotten with their absence.
     #[must_use]
     pub fn succeed(mut self, previous: &Self, in_use: &BTreeSet<PoolRef>) -> Self {
+        let absent = if self.incomplete {
+            Standing::Unusable("not among the manifests that can be read".to_owned())
+        } else {
+            Standing::Gone
+        };
         for old in previous.pools.iter().filter(|p| p.slice.is_some() && in_use.contains(&p.pool)) {
             match self.pools.iter_mut().find(|p| p.pool == old.pool) {
                 None => {
-                    self.pools.push(AssignedPool { standing: Standing::Gone, ..old.clone() });
+                    self.pools.push(AssignedPool { standing: absent.clone(), ..old.clone() });
                 }
                 Some(new) if new.slice.is_none() => {
                     new.slice.clone_from(&old.slice);

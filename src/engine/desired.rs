@@ -218,7 +218,9 @@ impl Placed<'_> {
             metric: metrics.next(table, dst),
             gateway,
             oif: 0,
-            source: self.isolated.then_some(self.address),
+            // IPv6 prefers the addresses of the outgoing interface anyway (RFC 6724, rule 5), and refuses a source that is
+            // still under duplicate address detection.
+            source: (self.isolated && self.address.is_ipv4()).then_some(self.address),
             onlink: gateway.is_some_and(|g| host_only || !network.contains(&g)),
             protocol: numbers.protocol,
         };

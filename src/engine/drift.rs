@@ -8,6 +8,8 @@ use crate::model::Step;
 const BURST: u32 = 10;
 /// After the burst, one repair of the same thing per this time.
 const REFILL: Duration = Duration::from_secs(5);
+/// A fight is over when so many tokens are there again: one more than a fight that goes on ever gathers.
+const PEACE: u32 = 2;
 
 /// Counts the repairs of every single thing that the agent keeps right: a token bucket for each.
 #[derive(Debug, Default)]
@@ -19,24 +21,32 @@ pub struct Repairs {
 struct Bucket {
     tokens: u32,
     refilled: Duration,
+    fight: bool,
 }
 
 impl Repairs {
     /// Whether the repair `step` may be made now. `now` is any clock that only moves forward.
     pub fn admit(&mut self, step: &Step, now: Duration) -> bool {
-        let bucket = self.buckets.entry(step.clone()).or_insert(Bucket { tokens: BURST, refilled: now });
+        let bucket =
+            self.buckets.entry(step.clone()).or_insert(Bucket { tokens: BURST, refilled: now, fight: false });
         bucket.refill(now);
         if bucket.tokens == 0 {
+            bucket.fight = true;
             return false;
         }
         bucket.tokens -= 1;
         true
     }
 
-    /// When the next repair that is held back may be made, counted from `now`; `None` when none is.
+    /// The repairs that somebody undid too often, also in the moments in which they hold.
+    pub fn fights(&self) -> impl Iterator<Item = &Step> {
+        self.buckets.iter().filter(|(_, bucket)| bucket.fight).map(|(step, _)| step)
+    }
+
+    /// When to look at the fights again, counted from `now`; `None` when there is peace.
     #[must_use]
     pub fn next_due(&self, now: Duration) -> Option<Duration> {
-        let waits = self.buckets.values().filter(|b| b.tokens == 0).map(|b| b.refilled + REFILL);
+        let waits = self.buckets.values().filter(|b| b.fight).map(|b| b.refilled + REFILL);
         waits.min().map(|due| due.saturating_sub(now))
     }
 
@@ -55,6 +65,7 @@ impl Bucket {
             self.tokens += 1;
             self.refilled += REFILL;
         }
+        self.fight &= self.tokens < PEACE;
         if self.tokens == BURST {
             self.refilled = now;
         }
@@ -79,7 +90,13 @@ mod tests {
         assert!(repairs.admit(&Step::LinkUp { ifindex: 8 }, at), "each thing has a bucket of its own");
         assert_eq!(repairs.next_due(at), Some(REFILL));
         assert!(repairs.admit(&STEP, at + REFILL));
+        assert_eq!(repairs.fights().collect::<Vec<_>>(), [&STEP], "it may be undone again at any moment");
         assert!(!repairs.admit(&STEP, at + REFILL));
+        for (quiet, fights) in [(2, 1), (3, 0)] {
+            repairs.forget(at + quiet * REFILL);
+            assert_eq!(repairs.fights().count(), fights);
+        }
+        assert_eq!(repairs.next_due(at + 3 * REFILL), None);
     }
 
     #[test]

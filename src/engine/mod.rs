@@ -68,7 +68,7 @@ pub struct Pass {
 #[must_use]
 pub fn pass(inputs: &Inputs<'_>) -> Pass {
     let mut book = inputs.book.clone();
-    book.leases.extend(recover(inputs));
+    recover(inputs, &mut book);
     let (book, grants) = allot(inputs, &book);
     let desired = desired(inputs, &book, &grants);
     let plan = plan(&desired, inputs.observed, inputs.owned, inputs.numbers, Scope::All);

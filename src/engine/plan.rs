@@ -1,12 +1,14 @@
 //! The plan: ordered steps from observed to desired. Data, never code.
 //!
-//! Order: settings, addresses, links, routes, rules, and only then removals, so that the new stands before the old goes.
+//! Order: settings, addresses, links, routes, rules, and only then removals, so that the new stands before the old goes
+//! (but for an address that changes its interface).
 //! (Addresses before links: bringing a device up is what costs, and its kernel routes come with it.) The plan never
 //! names anything that is not marked or recorded as ours.
 
 use std::{
     borrow::Cow,
     collections::{BTreeSet, HashMap, HashSet},
+    net::IpAddr,
 };
 
 use ipnet::IpNet;
@@ -244,7 +246,7 @@ impl Draft<'_> {
                 Some(route) if link.up && !view.reaches(route) => self.route(route, view),
                 None if view.owned.has(there, view.numbers) => {
                     let stray = kernel_subnet_routes(link.ifindex, want.address, view);
-                    self.del_routes.extend(stray.map(|r| Step::DelRoute(r.clone())));
+                    self.del_routes.extend(stray.map(|r| Step::DelSubnetRoute(r.clone())));
                 }
                 _ => {}
             }
@@ -358,21 +360,35 @@ impl Draft<'_> {
     }
 
     fn finish(self) -> Plan {
+        // An address that moves to another interface leaves the old one first: never two owners, not even for a moment.
+        let arrives: HashMap<_, _> = self.add_addresses.iter().filter_map(place_of).collect();
+        let (moved, removed) = self.del_addresses.into_iter().partition(|step| {
+            place_of(step).is_some_and(|(address, from)| arrives.get(&address).is_some_and(|to| *to != from))
+        });
         let steps = [
             self.settings,
+            moved,
             self.add_addresses,
             self.links,
             self.add_routes,
             self.add_rules,
             self.del_rules,
             self.del_routes,
-            self.del_addresses,
+            removed,
         ];
         let owned = match self.owned {
             Cow::Owned(owned) => Some(owned),
             Cow::Borrowed(_) => None,
         };
         Plan { steps: steps.into_iter().flatten().collect(), findings: self.findings, owned }
+    }
+}
+
+/// Address and interface of a step that adds or removes an address.
+fn place_of(step: &Step) -> Option<(IpAddr, u32)> {
+    match step {
+        Step::AddAddress(a) | Step::DelAddress(a) => Some((a.address.addr(), a.ifindex)),
+        _ => None,
     }
 }
 

@@ -1,20 +1,40 @@
-//! Leases found again in the kernel, when the store has none to tell.
+//! Leases and slots found again in the kernel, when the store has none to tell.
 
 use std::{collections::HashSet, net::IpAddr};
 
 use super::{
     Inputs,
     attach::Match,
-    lease::{Lease, Quarantined},
+    lease::{Lease, LeaseBook, Quarantined},
     want,
 };
-use crate::model::{Address, BindingName};
+use crate::model::{Address, BindingName, Rule};
+
+/// Adds to `book` what the kernel still knows: leases, and the slots of their bindings.
+pub(super) fn recover(inputs: &Inputs<'_>, book: &mut LeaseBook) {
+    let found = leases(inputs);
+    for lease in &found {
+        let slot = slot(inputs, lease).filter(|slot| !book.slots.values().any(|used| used == slot));
+        if let Some(slot) = slot {
+            book.slots.entry(lease.binding.clone()).or_insert(slot);
+        }
+    }
+    book.leases.extend(found);
+}
+
+/// The slot whose table our rule for the lease's address asks, so that its routes stay in that table.
+fn slot(inputs: &Inputs<'_>, lease: &Lease) -> Option<u16> {
+    let Inputs { observed, numbers, .. } = *inputs;
+    let ours = |r: &&Rule| r.protocol == numbers.protocol && r.from == Some(lease.address.into());
+    let table = observed.rules.iter().find(ours)?.table;
+    table.checked_sub(numbers.table_base)?.try_into().ok()
+}
 
 /// The leases that the addresses on SFs stand for whose bindings have none in the book: those that the binding could be
 /// given now. Addresses that carry our protocol go before others, so that a foreign one is only taken where the
 /// choice is ours anyway.
 #[must_use]
-pub(super) fn recover(inputs: &Inputs<'_>) -> Vec<Lease> {
+fn leases(inputs: &Inputs<'_>) -> Vec<Lease> {
     let Inputs { book, assignment, matches, observed, numbers, .. } = *inputs;
     let leased: HashSet<&BindingName> = book.leases.iter().map(|l| &l.binding).collect();
     let bare = inputs.bindings.iter().filter(|b| !leased.contains(&b.name));

@@ -376,9 +376,10 @@ fn of_failure(failure: &Failure) -> Verdict {
 fn of_finding(finding: &Finding, sf: &Attachment) -> Option<Verdict> {
     match finding {
         Finding::RouteTaken { wanted, present } if wanted.oif == sf.ifindex => {
+            let add = Step::AddRoute(wanted.clone()).words(|_| sf.netdev.to_string());
             let message = format!(
-                "the route to {} in table {} with metric {} is taken by another of protocol {}; remove it, or choose another routing.metric",
-                wanted.dst, wanted.table, wanted.metric, present.protocol
+                "cannot {add}: its place is taken by a route of protocol {}; remove that, or choose another routing.metric",
+                present.protocol
             );
             Some((State::Failed, Reason::RouteTaken, message))
         }

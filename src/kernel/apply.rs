@@ -63,6 +63,5 @@ impl Kernel {
 
 /// Whether the refusal says that nothing is left to do: what was to be removed is gone, perhaps with its interface.
 fn is_done(step: &Step, refusal: &Refusal) -> bool {
-    let removes = matches!(step, Step::DelAddress(_) | Step::DelRoute(_) | Step::DelRule(_));
-    removes && matches!(refusal.kind(), ErrorKind::NotFound | ErrorKind::NoSuchDevice)
+    step.removes() && matches!(refusal.kind(), ErrorKind::NotFound | ErrorKind::NoSuchDevice)
 }

@@ -2,7 +2,9 @@
 //!
 //! Every message that adds or removes carries the agent's own protocol number, whatever number the noun carries: what is
 //! added is marked as ours, and a removal can only hit what is marked as ours. (The kernel does not compare the mark when an
-//! address is removed; there the plan, which knows what the agent added, is the guard.)
+//! address is removed; there the plan, which knows what the agent added, is the guard. The route to the subnet of such an
+//! address carries the kernel's mark, and its removal can only hit what carries that: to the kernel a metric of 0 means
+//! "any", so without a mark it could hit ours beside it.)
 
 use std::net::IpAddr;
 
@@ -26,6 +28,7 @@ pub(super) fn step(w: &mut Writer, step: &Step, protocol: u8, flags: u16, seq: u
             route(w, r, protocol, RTM_NEWROUTE, flags | NLM_F_CREATE | NLM_F_REPLACE, seq);
         }
         Step::DelRoute(r) => route(w, r, protocol, RTM_DELROUTE, flags, seq),
+        Step::DelSubnetRoute(r) => route(w, r, RTPROT_KERNEL, RTM_DELROUTE, flags, seq),
         Step::AddRule(r) => rule(w, r, protocol, RTM_NEWRULE, create, seq),
         Step::DelRule(r) => rule(w, r, protocol, RTM_DELRULE, flags, seq),
     }

@@ -34,6 +34,8 @@ pub enum Step {
     DelRule(Rule),
     /// Remove one of our routes.
     DelRoute(Route),
+    /// Remove the route to the subnet that the kernel made together with one of our addresses.
+    DelSubnetRoute(Route),
     /// Remove one of our addresses.
     DelAddress(Address),
 }
@@ -45,7 +47,10 @@ impl Step {
         match self {
             Self::SetIpv4 { ifindex, .. } | Self::LinkUp { ifindex } => Some(*ifindex),
             Self::AddAddress(address) | Self::DelAddress(address) => Some(address.ifindex),
-            Self::AddRoute(route) | Self::ReplaceRoute(route) | Self::DelRoute(route) => Some(route.oif),
+            Self::AddRoute(route)
+            | Self::ReplaceRoute(route)
+            | Self::DelRoute(route)
+            | Self::DelSubnetRoute(route) => Some(route.oif),
             Self::AddRule(_) | Self::DelRule(_) => None,
         }
     }
@@ -53,7 +58,7 @@ impl Step {
     /// Whether it takes something away.
     #[must_use]
     pub fn removes(&self) -> bool {
-        matches!(self, Self::DelAddress(_) | Self::DelRoute(_) | Self::DelRule(_))
+        matches!(self, Self::DelAddress(_) | Self::DelRoute(_) | Self::DelSubnetRoute(_) | Self::DelRule(_))
     }
 
     /// The step in words; `name` gives an interface's name by its index.
@@ -84,6 +89,7 @@ impl Step {
             Self::AddRule(r) => format!("add rule {}", rule(r)),
             Self::DelRule(r) => format!("remove rule {}", rule(r)),
             Self::DelRoute(r) => format!("remove route {}", via(r)),
+            Self::DelSubnetRoute(r) => format!("remove the kernel's route {}", via(r)),
             Self::DelAddress(a) => format!("remove address {} dev {}", a.address, name(a.ifindex)),
         }
     }

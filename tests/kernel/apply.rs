@@ -147,6 +147,27 @@ fn the_kinds_of_routes_that_the_agent_uses() {
 }
 
 #[test]
+fn the_kernels_route_to_a_subnet_goes_and_ours_beside_it_stays() {
+    netns(|ns| {
+        let (sf, _) = ns.veth("sf0", "rep0");
+        let mut kernel = Kernel::open().unwrap();
+        apply(&mut kernel, Step::AddAddress(address(sf, "10.0.0.2/24"))).unwrap();
+        apply(&mut kernel, Step::AddAddress(address(sf, "fd00::2/64"))).unwrap();
+        for (dst, family) in [("10.0.0.0/24", "-4"), ("fd00::/64", "-6")] {
+            let ours = route(dst, None, sf);
+            apply(&mut kernel, Step::AddRoute(ours.clone())).unwrap();
+            let all = kernel.observe().unwrap().routes;
+            let stray = all.into_iter().find(|r| r.dst == ours.dst && r.protocol != OURS).unwrap();
+            apply(&mut kernel, Step::DelSubnetRoute(stray.clone())).unwrap();
+            apply(&mut kernel, Step::DelSubnetRoute(stray)).expect("gone already is no error");
+            let left = ns.ip_json(format!("{family} route show exact {dst}"));
+            assert_eq!(left.as_array().unwrap().len(), 1, "{left}");
+            assert_eq!(left[0]["protocol"], "133");
+        }
+    });
+}
+
+#[test]
 fn what_is_foreign_is_never_removed() {
     netns(|ns| {
         let (sf, rep) = ns.veth("sf0", "rep0");
@@ -298,7 +319,7 @@ fn refusals_carry_the_step_and_the_kernels_words() {
         let error = apply(&mut kernel, step).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unreachable);
         let text = error.to_string();
-        assert!(text.starts_with("add route to 10.9.0.0/16 in table 254: "), "{text}");
+        assert!(text.starts_with("add route 10.9.0.0/16 via 10.0.0.1 dev "), "{text}");
         assert!(text.contains("invalid gateway"), "{text}");
 
         ns.ip("link set sf0 down");
