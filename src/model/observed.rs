@@ -170,6 +170,7 @@ pub const TABLE_MAIN: u32 = 254;
 #[serde(rename_all = "camelCase", default)]
 pub struct Observed {
     /// Links by index.
+    #[serde(with = "list")]
     pub links: BTreeMap<u32, Link>,
     /// Addresses, the kernel's order.
     pub addresses: Vec<Address>,
@@ -177,4 +178,22 @@ pub struct Observed {
     pub routes: Vec<Route>,
     /// Rules.
     pub rules: Vec<Rule>,
+}
+
+/// Links as a list, as each carries its index: where this is flattened into another object, serde cannot read numbers as
+/// keys.
+mod list {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Link;
+
+    pub(super) fn serialize<S: Serializer>(links: &BTreeMap<u32, Link>, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(links.values())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<u32, Link>, D::Error> {
+        Ok(Vec::<Link>::deserialize(d)?.into_iter().map(|link| (link.ifindex, link)).collect())
+    }
 }

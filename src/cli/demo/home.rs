@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use super::{Mode, Output, Snapshot, world::SFS};
+use super::{Mode, Snapshot, world::SFS};
 use crate::{
     api::manifest::Source,
     cli::input,
@@ -118,29 +118,27 @@ impl Home {
         self.write("snapshot.json", &(serde_json::to_string_pretty(snapshot)? + "\n"))
     }
 
-    /// Says where the files are that are kept and what can be done with them; removes the others, and says so.
-    ///
-    /// # Errors
-    /// Something is still there, or standard output cannot be written.
-    pub(super) fn leave(&self, out: &Output) -> anyhow::Result<()> {
-        let gone = self.dirs_that_go();
-        remove(&gone);
-        ensure!(gone.iter().all(|dir| !dir.exists()), "{} cannot be removed", self.what_goes());
-        if !self.kept {
-            return Ok(());
-        }
+    /// Removes what is not kept. True if it is gone.
+    pub(super) fn clean(&self) -> bool {
+        let dirs = self.dirs_that_go();
+        remove(&dirs);
+        dirs.iter().all(|dir| !dir.exists())
+    }
+
+    /// What can be done with what is kept.
+    pub(super) fn how_to_play(&self) -> Option<String> {
         let dir = self.dir.display();
-        out.text(&format!(
-            "
-Kept in {dir}: the manifests, config.yaml, and in snapshot.json the machine before the first pass.
-Try, from any directory:
+        self.kept.then(|| {
+            format!(
+                "
+Kept in {dir}:
+the manifests, config.yaml, and in snapshot.json the machine before the first pass. Try:
   dpu-ipam validate -f {dir}/manifests
   dpu-ipam split -f {dir}/manifests -o table
   dpu-ipam plan --config {dir}/config.yaml --observed {dir}/snapshot.json
-  cp {dir}/ipam-network.yaml {dir}/manifests/ipam.yaml    # the other mode; then split and plan again
-"
-        ))?;
-        Ok(())
+  cp {dir}/ipam-network.yaml {dir}/manifests/ipam.yaml   # the other mode; split and plan again"
+            )
+        })
     }
 
     /// What is removed at the end, in words.
@@ -208,7 +206,7 @@ fn config(dir: &Path, text: &str) -> Result<Config, ConfigError> {
 
 fn remove(dirs: &[PathBuf]) {
     for dir in dirs {
-        // What is left is said by `leave`.
+        // Whoever wants to know looks.
         let _ = fs::remove_dir_all(dir);
     }
 }

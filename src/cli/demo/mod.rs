@@ -22,7 +22,7 @@ use crate::{agent::Agent, model::PoolKind};
 ///
 /// Runs the example of NVIDIA's guide (a pool, two services, one chain) with the real agent: pool, slice, leases and SFs
 /// as a picture, the repair of a deleted address with its time, the pool gone and back, a change of the pool's mode.
-/// Everything that is claimed is read back from the kernel, and gateways answer from a namespace of their own.
+/// Everything that is claimed is read back from the kernel, and a gateway answers from a namespace of its own.
 ///
 /// Needs root or user namespaces, and no BlueField: veth pairs play the SFs and their representors. The machine's own
 /// interfaces are never touched; all is gone at the end.
@@ -87,7 +87,7 @@ impl Mode {
 pub(super) fn run(args: &Args, out: &Output) -> anyhow::Result<ExitCode> {
     let home = Home::new(args.keep.as_deref())?;
     let who = namespace::enter()?;
-    let world = World::make()?;
+    let world = World::make().context("the demonstration's network cannot be made")?;
     home.apply(args.mode)?;
     let config = home.config()?;
     if args.keep.is_some() {
@@ -110,13 +110,13 @@ pub(super) fn run(args: &Args, out: &Output) -> anyhow::Result<ExitCode> {
         tokio::select! {
             ended = agent.run() => {
                 ended?;
+                // Behind what the terminal shows of Ctrl-C.
+                out.text("\n")?;
                 bail!("interrupted; the network namespace and {} go with this process", home.what_goes())
             }
             played = script.play(args.mode) => played,
         }
     })?;
     script.epilogue(&last)?;
-    drop(script);
-    home.leave(out)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -13,8 +13,11 @@ use crate::{
     pool::Allocation,
 };
 
-/// The pool is drawn as so many cells.
+/// The pool is drawn as so many cells, each with the blank behind it so wide.
 const CELLS: usize = 16;
+const CELL: usize = 4;
+/// Width of the labels on the left.
+const MARGIN: usize = 10;
 
 /// The pool of the manifests, and what it gives to whom.
 pub(super) struct Scene {
@@ -40,10 +43,10 @@ impl Scene {
         let slice = fleet.assignment(node).pools.into_iter().find_map(|p| p.slice);
         let (network, share) = match pool {
             Pool::IpPool(pool) => {
-                (&pool.spec.subnet, format!("one subnet, {} addresses a node", pool.spec.per_node_block_size))
+                (&pool.spec.subnet, format!("{} addresses per node", pool.spec.per_node_block_size))
             }
             Pool::CidrPool(pool) => {
-                (&pool.spec.cidr, format!("a /{} for each node", pool.spec.per_node_network_prefix))
+                (&pool.spec.cidr, format!("a /{} per node", pool.spec.per_node_network_prefix))
             }
         };
         let others = pool.allocations().unwrap_or_default();
@@ -59,7 +62,7 @@ impl Scene {
 
     /// The picture, with the bindings that lease from the slice.
     pub(super) fn draw(&self, bindings: &[BindingStatus], paint: Paint) -> String {
-        let label = |text: &str| paint.bold(&format!("   {text:<8}"));
+        let label = |text: &str| paint.bold(&format!("  {text:<0$}", MARGIN - 2));
         let mine = self.cell(self.slice.range.first());
         let others: Vec<_> = self.others.iter().map(|first| self.cell(*first)).collect();
         let bar: Vec<String> = (0..CELLS)
@@ -69,25 +72,20 @@ impl Scene {
                 _ => paint.dim("···"),
             })
             .collect();
-        let indent = " ".repeat(11 + 4 * mine.unwrap_or_default() + 1);
+        let indent = " ".repeat(CELL * mine.unwrap_or_default() + 1);
+        let margin = " ".repeat(MARGIN);
         let legend = paint.dim("    ███ this node  ▒▒▒ other nodes  ··· free");
         let gateway = self.slice.gateway.map_or_else(|| "none".to_owned(), |g| g.to_string());
         let range = format!("{} - {}", self.slice.range.first(), self.slice.range.last());
         let mut lines = vec![
             format!("{}{}  {}, {}", label("POOL"), self.name, self.network, self.share),
-            format!("           {}", bar.join(" ")),
-            format!("{indent}│{legend}"),
-            format!(
-                "{}{}└─ {}: {}, gateway {gateway}",
-                label("SLICE"),
-                &indent[11..],
-                self.node,
-                paint.cyan(&range)
-            ),
-            format!("{indent}   │"),
+            format!("{margin}{}", bar.join(" ")),
+            format!("{margin}{indent}│{legend}"),
+            format!("{}{indent}└─ {}: {}, gateway {gateway}", label("SLICE"), self.node, paint.cyan(&range)),
+            format!("{margin}{indent}   │"),
         ];
         for (at, binding) in bindings.iter().enumerate() {
-            let label = if at == 0 { label("LEASES") } else { " ".repeat(11) };
+            let label = if at == 0 { label("LEASES") } else { margin.clone() };
             let branch = if at + 1 == bindings.len() { "└" } else { "├" };
             let addresses: Vec<_> = binding.addresses.iter().map(ToString::to_string).collect();
             let sf = binding.interface.as_ref().map_or_else(String::new, |sf| {
@@ -95,8 +93,7 @@ impl Scene {
                 format!("{}  {}", sf.netdev, paint.dim(&mac))
             });
             lines.push(format!(
-                "{label}{}   {branch}─ {}  {} ──▶ {sf}",
-                &indent[11..],
+                "{label}{indent}   {branch}─ {}  {} ──▶ {sf}",
                 binding.name,
                 paint.cyan(&addresses.join(", ")),
             ));
@@ -115,9 +112,7 @@ impl Scene {
 fn first_of_other(allocation: &Allocation, node: &NodeName) -> Option<IpAddr> {
     let (owner, first) = match allocation {
         Allocation::Block { node_name, start, .. } => (node_name, start.parse().ok()?),
-        Allocation::Prefix { node_name, prefix, .. } => {
-            (node_name, prefix.parse::<IpNet>().ok()?.network())
-        }
+        Allocation::Prefix { node_name, prefix, .. } => (node_name, prefix.parse::<IpNet>().ok()?.network()),
     };
     (owner != node.as_str()).then_some(first)
 }

@@ -35,7 +35,7 @@ impl Script<'_> {
         let with = if entered.user { "user and network namespace" } else { "network namespace" };
         self.stage.say(&format!(
             "{}: the guide's example, in a private {with}\n\
-             Two services on node {NODE}, an SF each (veth pairs play them), and a gateway behind the switch.",
+             Node {NODE} has two services, each with an SF (here a veth), behind a gateway.",
             paint.bold("dpu-ipam demo")
         ))?;
         if self.stage.waits() {
@@ -63,7 +63,7 @@ impl Script<'_> {
         let same = self.witness.look()? == before;
         self.stage.show(same, &format!("the kernel has what it had: {}", counts(&before))).await?;
         let message = status.bindings.first().map_or("", |b| b.message.as_str());
-        self.stage.show(all(&status, gone), &format!("status: PoolGone, \"{message}\"")).await?;
+        self.stage.show(all(&status, gone), &format!("status PoolGone: {message}")).await?;
         self.gateway_answers(&status).await?;
 
         self.stage.part("The pool is added again").await?;
@@ -84,11 +84,15 @@ impl Script<'_> {
         self.witness.look()
     }
 
-    /// What is left when the agent is gone.
+    /// What is left when the agent is gone, and when all is.
     pub(super) fn epilogue(&mut self, last: &View) -> anyhow::Result<()> {
         let left = self.witness.look()? == *last;
         self.stage.say("")?;
-        self.stage.claim(left, "the agent has ended, and left the network as it was")
+        self.stage.claim(left, "the agent has ended, and left the network as it was")?;
+        let gone = self.home.clean();
+        let text = format!("removed: {}; the namespaces end with this process", self.home.what_goes());
+        self.stage.claim(gone, &text)?;
+        self.home.how_to_play().map_or(Ok(()), |text| self.stage.say(&text))
     }
 
     /// Waits until the agent says that every SF has an address of the pool in this mode.
@@ -104,7 +108,9 @@ impl Script<'_> {
         self.stage.say(&scene.draw(&status.bindings, self.stage.paint))?;
         let range = scene.slice.range;
         let inside = status.bindings.iter().flat_map(|b| &b.addresses).all(|a| range.contains(a.addr()));
-        self.stage.show(inside, &format!("every lease is in the node's slice of the {}", mode.kind())).await?;
+        self.stage
+            .show(inside, &format!("every lease is in the node's slice of the {}", mode.kind()))
+            .await?;
         self.checked(status).await?;
         self.gateway_answers(status).await
     }
@@ -117,22 +123,31 @@ impl Script<'_> {
         self.stage.show(view.addresses == said, &text).await
     }
 
-    /// Claims that the gateway is reached from every address, and through the SF that has it.
+    /// Claims that every address reaches its gateway, through the SF that has it.
     async fn gateway_answers(&mut self, status: &Status) -> anyhow::Result<()> {
+        let mut lost = Vec::new();
+        let mut gateways = BTreeSet::new();
         for binding in &status.bindings {
             let sf = binding.interface.as_ref().context("the SF is gone")?;
-            let (Some(address), Some(gateway)) = (binding.addresses.first(), binding.gateways.first()) else {
-                continue;
-            };
-            // The router is where the pool says.
-            self.world.gateway.set(IpNet::new(*gateway, address.prefix_len())?)?;
-            let answers = world::answers(address.addr(), *gateway).await?;
-            let seen = self.world.gateway.mac_of(address.addr())?;
-            let holds = answers && sf.mac.is_some() && seen == sf.mac;
-            let text = format!("gateway {gateway} answers {}, and sees the MAC of {}", address.addr(), sf.netdev);
-            self.stage.show(holds, &text).await?;
+            for (address, gateway) in binding.addresses.iter().zip(&binding.gateways) {
+                // The router is where the pool says.
+                self.world.gateway.set(IpNet::new(*gateway, address.prefix_len())?)?;
+                let answers = world::answers(address.addr(), *gateway).await?;
+                let seen = self.world.gateway.mac_of(address.addr())?;
+                if !answers || sf.mac.is_none() || seen != sf.mac {
+                    lost.push(format!(" ({} on {}: answer {answers}, MAC {seen:?})", address, sf.netdev));
+                }
+                gateways.insert(gateway.to_string());
+            }
         }
-        Ok(())
+        let gateways: Vec<_> = gateways.into_iter().collect();
+        let holds = lost.is_empty() && !gateways.is_empty();
+        let text = format!(
+            "gateway {} answers to each, and sees each with its own SF's MAC{}",
+            gateways.join(", "),
+            lost.concat()
+        );
+        self.stage.show(holds, &text).await
     }
 
     async fn deletions(&mut self, status: &Status) -> anyhow::Result<()> {
@@ -152,7 +167,7 @@ impl Script<'_> {
         }
         let median = median(&mut all).as_micros();
         let held = self.witness.look()? == before;
-        let text = format!("median {median} µs; routes and rules are as before: {}", counts(&before));
+        let text = format!("median {median} µs; all is as it was: {}", counts(&before));
         self.stage.show(held, &text).await
     }
 
@@ -164,7 +179,8 @@ impl Script<'_> {
         let seen = stare.end()?;
         let there = self.witness.look()?.addresses == addresses(&status).into_iter().collect();
         self.stage.show(there, &format!("the addresses are now {}", list(&status))).await?;
-        let text = format!("make before break: in {} looks meanwhile no SF was without an address", seen.looks);
+        let text =
+            format!("make before break: in {} looks meanwhile no SF was without an address", seen.looks);
         self.stage.show(seen.bare == 0, &text).await?;
         Ok(status)
     }

@@ -46,7 +46,7 @@ impl<'a> Stage<'a> {
             Pace::Timed => tokio::time::sleep(PAUSES.1).await,
             Pace::Enter(enter) => {
                 if self.part > 1 {
-                    self.out.text(&self.paint.dim("\n   press Enter "))?;
+                    self.out.text(&self.paint.dim("\n  press Enter "))?;
                     // Without a standard input there is nobody to wait for.
                     if enter.recv().await.is_none() {
                         self.out.text("\n")?;
@@ -69,9 +69,9 @@ impl<'a> Stage<'a> {
     /// It was not.
     pub(super) fn claim(&self, holds: bool, text: &str) -> anyhow::Result<()> {
         if holds {
-            return self.say(&format!("   {} {text}", self.paint.green("✓")));
+            return self.say(&format!("  {} {text}", self.paint.green("✓")));
         }
-        self.say(&format!("   {}", self.paint.red(&format!("✗ NOT TRUE: {text}"))))?;
+        self.say(&format!("  {}", self.paint.red(&format!("✗ NOT TRUE: {text}"))))?;
         bail!("a claim did not hold")
     }
 

@@ -99,7 +99,7 @@ impl Witness {
         let present = present.addresses.into_iter().find(|a| a.address == address);
         let present = present.with_context(|| format!("{address} is not there"))?;
         let (tx, rx) = oneshot::channel();
-        thread::spawn(move || tx.send(delete(present)));
+        thread::spawn(move || tx.send(delete(&present)));
         rx.await?
     }
 
@@ -115,7 +115,7 @@ fn is_ipv4(address: &Address) -> bool {
     matches!(address.address.addr(), IpAddr::V4(_))
 }
 
-fn delete(address: Address) -> anyhow::Result<Duration> {
+fn delete(address: &Address) -> anyhow::Result<Duration> {
     let link = BTreeSet::from([address.ifindex]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -127,7 +127,7 @@ fn delete(address: Address) -> anyhow::Result<Duration> {
         let back = async {
             loop {
                 watch.next().await?;
-                if kernel.observe_addresses(&link)?.addresses.contains(&address) {
+                if kernel.observe_addresses(&link)?.addresses.contains(address) {
                     return Ok(deleted.elapsed());
                 }
             }

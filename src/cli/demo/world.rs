@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 use crate::{
     kernel::{Kernel, VethPeer},
-    model::{Address, IfName, Link, MacAddr, Step},
+    model::{Address, IfName, Ipv4Key, Link, MacAddr, Step},
 };
 
 /// The service whose SF it is, and its netdevs as udev names them on a BlueField.
@@ -78,6 +78,9 @@ impl World {
         let name = |text: &str| text.parse::<IfName>();
         kernel.add_bridge(&name(SWITCH)?)?;
         let switch = index(&links(&mut kernel)?, SWITCH)?;
+        // A bridge is also an interface of this host, and would answer ARP requests for the SFs. A switch does not.
+        let silent = Step::SetIpv4 { ifindex: switch, key: Ipv4Key::ArpIgnore, value: 8 };
+        take(&mut kernel, &[silent])?;
         for sf in &SFS {
             let peer = VethPeer { name: &name(sf.netdev)?, mac: Some(sf.mac), task: None };
             kernel.add_veth(&name(sf.representor)?, switch, peer)?;
@@ -129,7 +132,8 @@ impl Gateway {
 
     /// Gives it this address and takes the one before.
     pub(super) fn set(&mut self, address: IpNet) -> anyhow::Result<()> {
-        let new = Address { ifindex: self.ifindex, address, noprefixroute: false, dad_failed: false, protocol: 0 };
+        let new =
+            Address { ifindex: self.ifindex, address, noprefixroute: false, dad_failed: false, protocol: 0 };
         if self.address.as_ref() == Some(&new) {
             return Ok(());
         }
