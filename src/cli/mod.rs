@@ -2,6 +2,7 @@
 
 mod completions;
 mod config;
+mod demo;
 mod input;
 mod inspect;
 mod output;
@@ -54,6 +55,7 @@ enum Format {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Demo(demo::Args),
     Plan(plan::PlanArgs),
     Split(split::Args),
     Validate(validate::Args),
@@ -82,6 +84,7 @@ pub fn main() -> ExitCode {
     let failure = command.failure();
     let result = match command {
         Command::Run(args) => run::run(&args, &out),
+        Command::Demo(args) => demo::run(&args, &out),
         Command::Plan(args) => plan::plan(&args, &global, &out),
         Command::Split(args) => split::run(&args, &global, &out),
         Command::Validate(args) => validate::run(&args, &global, &out),

@@ -11,15 +11,25 @@ use serde::Serialize;
 /// Where results and remarks go.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
+    /// Remarks are colored.
     color: bool,
+    /// Results may be colored.
+    paint: bool,
 }
 
 impl Output {
-    /// Colors remarks unless told not to, by flag or by `NO_COLOR`, or when nobody sees them.
+    /// Colors unless told not to, by flag or by `NO_COLOR`, or when nobody sees them.
     #[must_use]
     pub fn new(no_color: bool) -> Self {
         let asked = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-        Self { color: !no_color && !asked && io::stderr().is_terminal() }
+        let color = |terminal| terminal && !no_color && !asked;
+        Self { color: color(io::stderr().is_terminal()), paint: color(io::stdout().is_terminal()) }
+    }
+
+    /// Whether colors on standard output are welcome.
+    #[must_use]
+    pub fn paints_text(&self) -> bool {
+        self.paint
     }
 
     /// Prints `text` as it is.
