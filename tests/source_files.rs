@@ -1,4 +1,5 @@
 //! The files source on real directories with real inotify: what must wake it, what must not, and what a read returns.
+#![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
 use std::{
     fs,
@@ -51,7 +52,7 @@ impl Fixture {
     fn texts(&self) -> Vec<(String, String)> {
         let texts = self.source.read().unwrap_or_else(|e| panic!("{e}"));
         let name = |origin: &str| Path::new(origin).file_name().unwrap().to_string_lossy().into_owned();
-        texts.into_iter().map(|t| (name(&t.origin), t.text)).collect()
+        texts.iter().map(|t| (name(&t.name), String::from_utf8_lossy(&t.bytes).into_owned())).collect()
     }
 
     fn first_text(&self) -> String {
@@ -82,7 +83,7 @@ fn a_directory_means_its_manifests_in_order() {
     }
     let extra = root.path().join("README");
     let texts = read(&[root.path().to_owned(), extra]).unwrap();
-    let names: Vec<_> = texts.iter().map(|t| t.text.as_str()).collect();
+    let names: Vec<_> = texts.iter().map(|t| String::from_utf8_lossy(&t.bytes)).collect();
     assert_eq!(
         names,
         ["a.json", "b.yml", "c.yaml", "README"],
@@ -97,9 +98,6 @@ fn what_cannot_be_read_is_an_error_and_never_a_shorter_list() {
     let error = |path: &Path| read(&[path.to_owned()]).expect_err("unreadable").to_string();
     assert!(error(&dir).contains("/d: No such file"), "{}", error(&dir));
     directory(root.path(), "d", "x");
-    fs::write(dir.join("b.yaml"), [0xff, 0xfe]).unwrap();
-    assert!(error(&dir).contains("b.yaml"), "{}", error(&dir));
-    fs::remove_file(dir.join("b.yaml")).unwrap();
     symlink("nowhere", dir.join("b.yaml")).unwrap();
     assert!(error(&dir).contains("b.yaml"), "{}", error(&dir));
     fs::remove_file(dir.join("b.yaml")).unwrap();
@@ -124,16 +122,16 @@ fn a_read_is_one_moment_although_files_change_meanwhile() {
     thread::scope(|scope| {
         let writer = scope.spawn(|| (1..300).for_each(publish));
         while !writer.is_finished() {
-            match read(&[link.clone()]) {
+            match read(std::slice::from_ref(&link)) {
                 Ok(texts) => {
                     assert_eq!(texts.len(), 20);
-                    assert!(texts.iter().all(|t| t.text == texts[0].text), "a mixture");
+                    assert!(texts.iter().all(|t| t.bytes == texts[0].bytes), "a mixture");
                 }
                 Err(e) => assert!(matches!(e, SourceError::Unstable), "{e}"),
             }
         }
     });
-    assert_eq!(read(&[link]).unwrap()[0].text, "299");
+    assert_eq!(read(&[link]).unwrap()[0].bytes, b"299");
 }
 
 #[tokio::test]
@@ -271,4 +269,26 @@ async fn a_change_without_end_is_told_all_the_same() {
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     writer.join().unwrap();
     assert!(woken.is_ok(), "no wake in a flood");
+}
+
+const POOL: &str = "apiVersion: nv-ipam.nvidia.com/v1alpha1
+kind: IPPool
+metadata: {name: pool1, namespace: dpf-operator-system}
+spec: {subnet: 10.0.0.0/24, perNodeBlockSize: 8, gateway: 10.0.0.1}
+";
+
+#[tokio::test]
+async fn a_file_half_written_is_told_apart_from_a_pool_that_is_gone() {
+    let f = Fixture::new("d", |root| directory(root, "d", POOL));
+    let node = "dpu-1".parse().unwrap();
+    let whole = f.source.load(&node).unwrap();
+    assert!(whole.complete);
+    assert!(whole.assignment.pools[0].slice.is_some(), "{:?}", whole.assignment);
+    fs::write(f.path("d/a.yaml"), &POOL[..POOL.len() - 30]).unwrap();
+    let half = f.source.load(&node).unwrap();
+    assert!(!half.complete);
+    assert!(half.assignment.problems[0].object.contains("a.yaml"), "{:?}", half.assignment.problems);
+    fs::write(f.path("d/a.yaml"), "").unwrap();
+    let empty = f.source.load(&node).unwrap();
+    assert!(empty.complete && empty.assignment.pools.is_empty(), "a whole file that says nothing");
 }

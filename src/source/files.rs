@@ -1,5 +1,5 @@
-//! Manifests in files and directories: reads them as one consistent set of texts, and says when they changed. Never
-//! looks into the texts.
+//! Manifests in files and directories: reads them as one consistent set, and says when they changed. What the manifests
+//! mean is up to `api`.
 
 mod watch;
 
@@ -10,6 +10,15 @@ use std::{
 };
 
 use watch::Watch;
+
+use crate::{
+    api::{
+        fleet::Fleet,
+        manifest::{Source, decode},
+    },
+    engine::assignment::Assignment,
+    model::NodeName,
+};
 
 /// How often a set that changes under our eyes is read again before giving up until the next change.
 const ATTEMPTS: u32 = 8;
@@ -47,15 +56,6 @@ impl SourceError {
     }
 }
 
-/// One file as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text {
-    /// Where it stands, for messages.
-    pub origin: String,
-    /// What it says.
-    pub text: String,
-}
-
 /// Files and directories of manifests, and a watch on them.
 #[derive(Debug)]
 pub struct FilesSource {
@@ -86,17 +86,37 @@ impl FilesSource {
     /// error.
     ///
     /// # Errors
-    /// A path is missing, or a file cannot be read, is no text, or keeps changing.
-    pub fn read(&self) -> Result<Vec<Text>, SourceError> {
+    /// A path is missing, or a file cannot be read or keeps changing.
+    pub fn read(&self) -> Result<Vec<Source>, SourceError> {
         read(&self.paths)
     }
+
+    /// Reads all files and works out what they give to `node`.
+    ///
+    /// # Errors
+    /// As [`Self::read`]. What is wrong inside a file is a problem of the assignment instead.
+    pub fn load(&self, node: &NodeName) -> Result<Word, SourceError> {
+        let objects = decode(&self.read()?);
+        let assignment = Fleet::build(&objects).assignment(node);
+        Ok(Word { assignment, complete: !objects.incomplete })
+    }
+}
+
+/// What the files say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// What they give to the node, and everything that is wrong with them.
+    pub assignment: Assignment,
+    /// Every file is whole. If not, one of them is perhaps half written: only what stood before, or nothing, may be
+    /// concluded from what is missing in the assignment.
+    pub complete: bool,
 }
 
 /// [`FilesSource::read`] without a watch.
 ///
 /// # Errors
 /// As there.
-pub fn read(paths: &[PathBuf]) -> Result<Vec<Text>, SourceError> {
+pub fn read(paths: &[PathBuf]) -> Result<Vec<Source>, SourceError> {
     let mut before = list(paths);
     for _ in 0..ATTEMPTS {
         let texts = before.as_deref().ok().map(|stamps| stamps.iter().map(read_one).collect());
@@ -110,9 +130,9 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Text>, SourceError> {
     Err(SourceError::Unstable)
 }
 
-fn read_one(stamp: &Stamp) -> Result<Text, SourceError> {
-    let text = fs::read_to_string(&stamp.path).map_err(SourceError::read(&stamp.path))?;
-    Ok(Text { origin: stamp.path.display().to_string(), text })
+fn read_one(stamp: &Stamp) -> Result<Source, SourceError> {
+    let bytes = fs::read(&stamp.path).map_err(SourceError::read(&stamp.path))?;
+    Ok(Source { name: stamp.path.display().to_string(), bytes })
 }
 
 /// A file, and by what a change of it shows.
