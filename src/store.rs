@@ -237,38 +237,19 @@ impl Store {
     /// the reboot took away what they are about.
     #[must_use]
     pub fn load(&mut self, identity: &Identity, boot_id: &str) -> Loaded {
-        let mut loaded = Loaded {
-            state: State::empty(identity.clone(), boot_id.to_owned()),
-            origin: Origin::Nothing,
-            sidelined: Vec::new(),
-        };
-        for (generation, origin) in
-            [(Generation::Current, Origin::Current), (Generation::Previous, Origin::Previous)]
-        {
-            let reason = match generation.read(&self.dir).and_then(|bytes| {
-                let Some(bytes) = bytes else { return Ok(None) };
-                let state = format::decode(&bytes)?;
-                if !state.identity.agrees(identity) {
-                    let ours = Box::new(identity.clone());
-                    return Err(Unusable::OtherIdentity { stored: Box::new(state.identity), ours });
-                }
-                Ok(Some((bytes, state)))
-            }) {
-                Ok(None) => continue,
-                Ok(Some((bytes, stored))) => {
-                    if origin == Origin::Current {
-                        self.current = Some(bytes);
-                    }
-                    loaded.origin = origin;
-                    loaded.state = adopt(stored, identity, boot_id);
-                    break;
-                }
-                Err(reason) => reason,
-            };
-            let kept = generation.sideline(&self.dir);
-            loaded.sidelined.push(Sidelined { reason, kept });
-        }
-        loaded
+        let mut sidelined = Vec::new();
+        let found = find(&self.dir, identity, boot_id, |generation, reason| {
+            sidelined.push(Sidelined { reason, kept: generation.sideline(&self.dir) });
+        });
+        self.current = found.bytes.filter(|_| found.origin == Origin::Current);
+        Loaded { state: found.state, origin: found.origin, sidelined }
+    }
+
+    /// What [`Self::load`] would give, without the lock and without touching anything: for commands that only look.
+    #[must_use]
+    pub fn peek(dir: &Path, identity: &Identity, boot_id: &str) -> (State, Origin) {
+        let found = find(dir, identity, boot_id, |_, _| {});
+        (found.state, found.origin)
     }
 
     /// Replaces the current generation in one piece and waits until it is on the disk. Does nothing if it is the same.
@@ -289,22 +270,48 @@ impl Store {
     }
 }
 
-/// The state in `dir` as an agent would go on with it; touches and locks nothing.
-#[must_use]
-pub fn peek(dir: &Path, identity: &Identity, boot_id: &str) -> State {
-    let usable = |generation: Generation| {
-        let state = format::decode(&generation.read(dir).ok()??).ok()?;
-        state.identity.agrees(identity).then(|| adopt(state, identity, boot_id))
-    };
-    usable(Generation::Current)
-        .or_else(|| usable(Generation::Previous))
-        .unwrap_or_else(|| State::empty(identity.clone(), boot_id.to_owned()))
-}
-
 /// Whether an agent holds `dir` now.
 #[must_use]
 pub fn is_held(dir: &Path) -> bool {
     File::open(dir).is_ok_and(|dir| matches!(dir.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+/// The best generation, as ours.
+struct Found {
+    state: State,
+    origin: Origin,
+    bytes: Option<Vec<u8>>,
+}
+
+/// Looks for the first generation that can be used; `refuse` gets those before it.
+fn find(
+    dir: &Path,
+    identity: &Identity,
+    boot_id: &str,
+    mut refuse: impl FnMut(Generation, Unusable),
+) -> Found {
+    let usable = |bytes: &[u8]| {
+        let state = format::decode(bytes)?;
+        if !state.identity.agrees(identity) {
+            let ours = Box::new(identity.clone());
+            return Err(Unusable::OtherIdentity { stored: Box::new(state.identity), ours });
+        }
+        Ok(adopt(state, identity, boot_id))
+    };
+    for (generation, origin) in
+        [(Generation::Current, Origin::Current), (Generation::Previous, Origin::Previous)]
+    {
+        let state = match generation.read(dir) {
+            Ok(None) => continue,
+            Ok(Some(bytes)) => usable(&bytes).map(|state| Found { state, origin, bytes: Some(bytes) }),
+            Err(e) => Err(e),
+        };
+        match state {
+            Ok(found) => return found,
+            Err(reason) => refuse(generation, reason),
+        }
+    }
+    Found { state: State::empty(identity.clone(), boot_id.to_owned()), origin: Origin::Nothing, bytes: None }
 }
 
 /// The stored state as ours.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use dpu_ipam::source::files::{FilesSource, SourceError, read};
+use dpu_ipam::source::files::{FilesSource, SourceError, Word, read};
 use tokio::time::timeout;
 
 /// Long enough for any machine; a wake that does not come fails the test.
@@ -281,14 +281,14 @@ spec: {subnet: 10.0.0.0/24, perNodeBlockSize: 8, gateway: 10.0.0.1}
 async fn a_file_half_written_is_told_apart_from_a_pool_that_is_gone() {
     let f = Fixture::new("d", |root| directory(root, "d", POOL));
     let node = "dpu-1".parse().unwrap();
-    let whole = f.source.load(&node).unwrap();
+    let whole = Word::of(&f.source.read().unwrap(), &node);
     assert!(whole.complete);
     assert!(whole.assignment.pools[0].slice.is_some(), "{:?}", whole.assignment);
     fs::write(f.path("d/a.yaml"), &POOL[..POOL.len() - 30]).unwrap();
-    let half = f.source.load(&node).unwrap();
+    let half = Word::of(&f.source.read().unwrap(), &node);
     assert!(!half.complete);
     assert!(half.assignment.problems[0].object.contains("a.yaml"), "{:?}", half.assignment.problems);
     fs::write(f.path("d/a.yaml"), "").unwrap();
-    let empty = f.source.load(&node).unwrap();
+    let empty = Word::of(&f.source.read().unwrap(), &node);
     assert!(empty.complete && empty.assignment.pools.is_empty(), "a whole file that says nothing");
 }

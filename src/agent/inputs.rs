@@ -10,12 +10,15 @@ use std::{
 use tracing::{info, warn};
 
 use crate::{
-    api::{Fleet, manifest},
     config::{Config, SourceConfig},
-    engine::{assignment::Assignment, lease::PodHeld, status::SourceState},
-    model::{NodeName, Timestamp},
+    engine::{
+        assignment::{Assignment, Problem},
+        lease::PodHeld,
+        status::SourceState,
+    },
+    model::Timestamp,
     source::{
-        files::{self, SourceError},
+        files::{self, SourceError, Word},
         nvipam_store::NvIpamStore,
     },
     store::{Identity, State},
@@ -39,17 +42,16 @@ pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
-/// What the manifests `sources` give to `node`.
-#[must_use]
-pub fn assignment_of(sources: &[manifest::Source], node: &NodeName) -> Assignment {
-    Fleet::build(&manifest::decode(sources)).assignment(node)
-}
-
 /// The last reading of everything that changes outside the kernel.
 #[derive(Debug)]
 pub struct Reading {
+    /// The last complete word of the source.
     fresh: Option<Assignment>,
     fresh_time: Option<Timestamp>,
+    /// What the source says of which a part cannot be read: only good where nothing better is known.
+    partial: Option<Assignment>,
+    /// What is wrong with the source now.
+    problems: Vec<Problem>,
     state: SourceState,
     pod_store: Option<NvIpamStore>,
     pods: PodHeld,
@@ -63,6 +65,8 @@ impl Reading {
         Self {
             fresh: None,
             fresh_time: None,
+            partial: None,
+            problems: Vec::new(),
             state: SourceState::Lost("the manifests were not read yet".to_owned()),
             pod_store: config.nv_ipam_store.clone().map(NvIpamStore::new),
             pods: PodHeld::new(),
@@ -73,25 +77,25 @@ impl Reading {
     /// Reads source and nv-ipam's store again. What cannot be read stays as it was read last.
     pub fn read(&mut self, config: &Config) {
         let SourceConfig::Files { paths } = &config.source;
-        let texts = files::read(paths);
-        let sources = texts.map(|all| {
-            let source = |t: files::Text| manifest::Source { name: t.origin, bytes: t.text.into_bytes() };
-            all.into_iter().map(source).collect::<Vec<_>>()
-        });
-        self.source(sources, &config.node);
+        self.take(files::load(paths, &config.node));
         self.refresh_pods();
     }
 
-    fn source(&mut self, sources: Result<Vec<manifest::Source>, SourceError>, node: &NodeName) {
-        let state = match sources {
-            Ok(sources) => {
-                let fresh = assignment_of(&sources, node);
-                let known = self.fresh.as_ref().map_or(&[][..], |f| &f.problems);
-                for problem in fresh.problems.iter().filter(|p| !known.contains(p)) {
+    /// Takes note of what the source says.
+    pub fn take(&mut self, word: Result<Word, SourceError>) {
+        let state = match word {
+            Ok(Word { mut assignment, complete }) => {
+                let problems = std::mem::take(&mut assignment.problems);
+                for problem in problems.iter().filter(|p| !self.problems.contains(p)) {
                     warn!("{problem}");
                 }
-                self.fresh = Some(fresh);
-                self.fresh_time = Some(now());
+                self.problems = problems;
+                if complete {
+                    self.fresh = Some(assignment);
+                    self.fresh_time = Some(now());
+                } else {
+                    self.partial = Some(assignment);
+                }
                 SourceState::Synced
             }
             Err(error) => SourceState::Lost(error.to_string()),
@@ -129,13 +133,16 @@ impl Reading {
     /// nothing was ever heard.
     #[must_use]
     pub fn assignment(&self, state: &State) -> Option<(Assignment, Option<Timestamp>)> {
-        match (&self.fresh, &state.assignment) {
+        let stored = state.assignment.as_ref();
+        let (assignment, time) = match (&self.fresh, stored) {
             (Some(fresh), Some(stored)) => {
-                Some((fresh.clone().succeed(stored, &state.leases.pools()), self.fresh_time))
+                (fresh.clone().succeed(stored, &state.leases.pools()), self.fresh_time)
             }
-            (Some(fresh), None) => Some((fresh.clone(), self.fresh_time)),
-            (None, stored) => stored.clone().map(|stored| (stored, state.assignment_time)),
-        }
+            (Some(fresh), None) => (fresh.clone(), self.fresh_time),
+            (None, Some(stored)) => (stored.clone(), state.assignment_time),
+            (None, None) => (self.partial.clone()?, None),
+        };
+        Some((Assignment { problems: self.problems.clone(), ..assignment }, time))
     }
 
     /// What nv-ipam holds for Pods of this node.

@@ -18,7 +18,7 @@ use std::{
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, error, info, warn};
 
-pub use inputs::{Reading, assignment_of, boot_id, identity, now};
+pub use inputs::{Reading, boot_id, identity, now};
 
 use crate::{
     config::{Config, ConfigError, SourceConfig},

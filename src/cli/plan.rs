@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Format, Global, Output, input, settings::Settings, snapshot::Snapshot};
 use crate::{
-    agent::{Reading, assignment_of, now},
+    agent::{Reading, now},
     config::Config,
     engine::{
         self, Inputs, Pass,
@@ -18,6 +18,7 @@ use crate::{
         status::{BindingStatus, Facts, SourceState, State, status},
     },
     model::Step,
+    source::files::Word,
     store,
 };
 
@@ -136,17 +137,15 @@ impl Dry {
         };
         let state = &snapshot.state;
         let mut reading = Reading::new(&config);
-        let nothing = || Assignment::empty(config.node.clone());
-        let (assignment, source) = if manifests.is_empty() {
+        if manifests.is_empty() {
             reading.read(&config);
-            let assignment = reading.assignment(state).map_or_else(nothing, |(assignment, _)| assignment);
-            (assignment, reading.source_state().clone())
         } else {
+            reading.take(Ok(Word::of(&input::read(manifests)?, &config.node)));
             reading.refresh_pods();
-            let fresh = assignment_of(&input::read(manifests)?, &config.node);
-            let stored = state.assignment.clone().unwrap_or_else(nothing);
-            (fresh.succeed(&stored, &state.leases.pools()), SourceState::Synced)
-        };
+        }
+        let (assignment, _) =
+            reading.assignment(state).unwrap_or_else(|| (Assignment::empty(config.node.clone()), None));
+        let source = reading.source_state().clone();
         let matches = snapshot.matches(&config);
         let now = now();
         let pass = engine::pass(&Inputs {

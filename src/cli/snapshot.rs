@@ -13,7 +13,7 @@ use crate::{
     kernel::Kernel,
     model::{BindingName, Observed},
     sf::Finder,
-    store::{self, State},
+    store::{State, Store},
 };
 
 /// Everything that the planner looks at on a machine.
@@ -38,7 +38,7 @@ impl Snapshot {
     pub(super) fn take(config: &Config) -> anyhow::Result<Self> {
         let observed = Kernel::open()?.observe()?;
         let sfs = Finder::new(Path::new("/sys")).discover(&observed.links)?;
-        let state = store::peek(&config.state_dir, &identity(config), &boot_id());
+        let (state, _) = Store::peek(&config.state_dir, &identity(config), &boot_id());
         Ok(Self { observed, sfs, state })
     }
 

@@ -60,7 +60,7 @@ pub(super) fn check(
     let mut c = Checker { origin, positions: Positions::of(text), problems: Vec::new() };
     let node = c.node(flags, around, file.node);
     let source = c.source(file.source);
-    let bindings = c.bindings(file.interfaces);
+    let bindings = c.bindings(file.interfaces.unwrap_or_default());
     let variables = ["DPU_IPAM_STATE_DIR", "STATE_DIRECTORY"];
     let state_dir = c.dir(
         around,
@@ -84,7 +84,8 @@ pub(super) fn check(
     if resync.is_some_and(|r| r < Duration::from_secs(1)) {
         c.problem("resync", "is shorter than 1s; changes are seen at once anyway");
     }
-    c.numbers(&file.routing);
+    let numbers = file.routing.unwrap_or_default();
+    c.numbers(&numbers);
     let nv_ipam_store = match file.nv_ipam_store.as_deref() {
         Some("none") => None,
         Some(text) => c.absolute("nvIpamStore", text),
@@ -94,7 +95,6 @@ pub(super) fn check(
         (Some(node), Some(source), Some(state_dir), Some(runtime_dir), Some(quarantine), Some(resync))
             if c.problems.is_empty() =>
         {
-            let numbers = file.routing;
             Ok(Config {
                 node,
                 source,

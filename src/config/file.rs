@@ -8,9 +8,9 @@ use serde::{
 };
 
 use super::{Config, Problem, SourceConfig, duration, position::Positions};
-use crate::model::{Binding, Labels, PoolChoice, PoolSelector};
+use crate::model::{Binding, Labels, PoolChoice, PoolSelector, RoutingNumbers};
 
-/// The whole file.
+/// The whole file. A field that is left empty is one that is left out.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct File {
@@ -18,7 +18,7 @@ pub(super) struct File {
     pub(super) node: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) source: Option<Source>,
-    pub(super) interfaces: Vec<Interface>,
+    pub(super) interfaces: Option<Vec<Interface>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) state_dir: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,7 +27,7 @@ pub(super) struct File {
     pub(super) quarantine: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) resync: Option<String>,
-    pub(super) routing: crate::model::RoutingNumbers,
+    pub(super) routing: Option<RoutingNumbers>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) nv_ipam_store: Option<String>,
 }
@@ -191,12 +191,12 @@ impl From<&Config> for File {
                 files: Some(Files { path: OneOrMany(paths.iter().map(|p| path(p)).collect()) }),
                 kubernetes: None,
             }),
-            interfaces: config.bindings.iter().map(Interface::from).collect(),
+            interfaces: Some(config.bindings.iter().map(Interface::from).collect()),
             state_dir: Some(path(&config.state_dir)),
             runtime_dir: Some(path(&config.runtime_dir)),
             quarantine: Some(duration::format(config.quarantine)),
             resync: Some(duration::format(config.resync)),
-            routing: config.numbers,
+            routing: Some(config.numbers),
             nv_ipam_store: Some(config.nv_ipam_store.as_deref().map_or_else(|| "none".into(), path)),
         }
     }

@@ -89,6 +89,11 @@ fn printed_default_says_what_an_empty_file_says() {
 }
 
 #[test]
+fn fields_left_empty_are_fields_left_out() {
+    assert_eq!(good("interfaces:\nsource:\nrouting: {}\nnode:\n"), good(""));
+}
+
+#[test]
 fn effective_configuration_reads_back_as_itself() {
     for text in [FULL, ""] {
         let config = good(text);

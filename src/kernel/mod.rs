@@ -22,7 +22,6 @@ mod observe;
 mod probe;
 mod request;
 mod socket;
-#[allow(dead_code)]
 mod uapi;
 mod watch;
 mod wire;

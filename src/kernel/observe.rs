@@ -12,8 +12,15 @@ use super::{
 };
 use crate::model::{Address, Link, Observed, Route, Rule};
 
-/// From this many links on, full dumps are cheaper than questions about each link (measured at 1,000 interfaces).
-const FEW: usize = 16;
+/// Asked for one by one: while one family changes (IPv6 does for a while after a link comes up), the other's dump is
+/// consistent.
+const FAMILIES: [u8; 2] = [AF_INET, AF_INET6];
+
+/// For more links than this a full dump is cheaper than a question for each (at 1,000 interfaces: 2 us against 200).
+const FEW_FOR_ADDRESSES: usize = 64;
+
+/// The same for routes (120 us against 800).
+const FEW_FOR_ROUTES: usize = 6;
 
 /// Questions about links in one send: their answers take about 4 KiB each and must fit the default receive buffer.
 const LINKS_AT_ONCE: usize = 32;
@@ -32,8 +39,8 @@ impl Kernel {
         for link in self.dump_links()? {
             observed.links.insert(link.ifindex, link);
         }
-        observed.addresses = self.dump_addresses(0)?;
-        for family in [AF_INET, AF_INET6] {
+        for family in FAMILIES {
+            observed.addresses.extend(self.dump_addresses(family, 0)?);
             observed.routes.extend(self.dump_routes(family, None)?);
             observed.rules.extend(self.dump_rules(family)?);
         }
@@ -42,26 +49,54 @@ impl Kernel {
 
     /// These links with their addresses and routes; no rules. A link that is gone is absent.
     ///
-    /// A multipath route belongs to each of its links.
+    /// A multipath route belongs to each of its links. The kernel walks its whole table for the routes of one link: some
+    /// 120 us at 1,000 links.
     ///
     /// # Errors
     ///
     /// As [`Self::observe`].
     pub fn observe_links(&mut self, links: &BTreeSet<u32>) -> Result<Observed, KernelError> {
+        let mut observed = self.observe_addresses(links)?;
+        for family in FAMILIES {
+            if links.len() > FEW_FOR_ROUTES {
+                observed.routes.extend(self.dump_routes(family, Some(links))?);
+                continue;
+            }
+            for link in links {
+                for route in self.dump_routes(family, Some(&BTreeSet::from([*link])))? {
+                    // A multipath route shows at each of its links.
+                    if route.oif != 0 || !observed.routes.contains(&route) {
+                        observed.routes.push(route);
+                    }
+                }
+            }
+        }
+        Ok(observed)
+    }
+
+    /// These links with their addresses; no routes and no rules. A link that is gone is absent.
+    ///
+    /// Some microseconds a link: for a first repair before [`Self::observe_links`] finds out what else is missing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::observe`].
+    pub fn observe_addresses(&mut self, links: &BTreeSet<u32>) -> Result<Observed, KernelError> {
         let mut observed = Observed::default();
+        for family in FAMILIES {
+            if links.len() > FEW_FOR_ADDRESSES {
+                let mut all = self.dump_addresses(family, 0)?;
+                all.retain(|address| links.contains(&address.ifindex));
+                observed.addresses.extend(all);
+                continue;
+            }
+            for link in links {
+                observed.addresses.extend(self.dump_addresses(family, *link)?);
+            }
+        }
+        // Last, as the kernel answers this one under the lock that the author of a change may still hold.
         for link in self.get_links(links)? {
             observed.links.insert(link.ifindex, link);
-        }
-        if links.len() < FEW {
-            for link in links {
-                observed.addresses.extend(self.dump_addresses(*link)?);
-            }
-        } else {
-            observed.addresses = self.dump_addresses(0)?;
-            observed.addresses.retain(|address| links.contains(&address.ifindex));
-        }
-        for family in [AF_INET, AF_INET6] {
-            observed.routes.extend(self.dump_routes(family, Some(links))?);
         }
         Ok(observed)
     }
@@ -98,9 +133,9 @@ impl Kernel {
         Ok(found)
     }
 
-    /// Addresses of one link, or of all (0).
-    fn dump_addresses(&mut self, ifindex: u32) -> Result<Vec<Address>, KernelError> {
-        let header = address_header(AF_UNSPEC, 0, ifindex);
+    /// Addresses of one family, of one link or of all (0).
+    fn dump_addresses(&mut self, family: u8, ifindex: u32) -> Result<Vec<Address>, KernelError> {
+        let header = address_header(family, 0, ifindex);
         let query = Query { kind: RTM_GETADDR, header: &header, attrs: &[] };
         let addresses = self.requests.dump(&query, |addresses: &mut Vec<Address>, body| {
             addresses.extend(convert::address(body)?);

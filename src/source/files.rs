@@ -90,16 +90,14 @@ impl FilesSource {
     pub fn read(&self) -> Result<Vec<Source>, SourceError> {
         read(&self.paths)
     }
+}
 
-    /// Reads all files and works out what they give to `node`.
-    ///
-    /// # Errors
-    /// As [`Self::read`]. What is wrong inside a file is a problem of the assignment instead.
-    pub fn load(&self, node: &NodeName) -> Result<Word, SourceError> {
-        let objects = decode(&self.read()?);
-        let assignment = Fleet::build(&objects).assignment(node);
-        Ok(Word { assignment, complete: !objects.incomplete })
-    }
+/// Reads all files and works out what they give to `node`.
+///
+/// # Errors
+/// As [`read`]. What is wrong inside a file is a problem of the assignment instead.
+pub fn load(paths: &[PathBuf], node: &NodeName) -> Result<Word, SourceError> {
+    Ok(Word::of(&read(paths)?, node))
 }
 
 /// What the files say.
@@ -110,6 +108,15 @@ pub struct Word {
     /// Every file is whole. If not, one of them is perhaps half written: only what stood before, or nothing, may be
     /// concluded from what is missing in the assignment.
     pub complete: bool,
+}
+
+impl Word {
+    /// What `sources` give to `node`.
+    #[must_use]
+    pub fn of(sources: &[Source], node: &NodeName) -> Self {
+        let objects = decode(sources);
+        Self { assignment: Fleet::build(&objects).assignment(node), complete: !objects.incomplete }
+    }
 }
 
 /// [`FilesSource::read`] without a watch.

@@ -85,6 +85,18 @@ fn a_second_instance_names_the_first() {
 }
 
 #[test]
+fn a_look_needs_no_lock_and_moves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut holder = open(dir.path());
+    holder.save(&state(1)).unwrap();
+    holder.save(&state(2)).unwrap();
+    assert_eq!(Store::peek(dir.path(), &identity(), "boot-1"), (state(2), Origin::Current));
+    fs::write(dir.path().join("state.json"), "bad").unwrap();
+    assert_eq!(Store::peek(dir.path(), &identity(), "boot-1"), (state(1), Origin::Previous));
+    assert_eq!(fs::read(dir.path().join("state.json")).unwrap(), b"bad");
+}
+
+#[test]
 fn every_torn_or_flipped_file_falls_back_to_the_generation_before() {
     let good = format::encode(&state(2)).unwrap();
     let torn = (0..good.len()).map(|n| good[..n].to_vec());

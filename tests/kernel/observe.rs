@@ -130,7 +130,7 @@ fn routes() {
                 .filter(|r| links.contains(&r.oif) || through_multipath(r))
                 .cloned()
                 .collect();
-            assert_eq!(part.routes, expected);
+            assert_eq!(sorted_routes(part.routes), sorted_routes(expected));
             let expected: Vec<_> =
                 all.addresses.iter().filter(|a| links.contains(&a.ifindex)).cloned().collect();
             assert_eq!(sorted(part.addresses), sorted(expected));
@@ -139,6 +139,11 @@ fn routes() {
             assert!(part.rules.is_empty());
         }
     });
+}
+
+fn sorted_routes(mut routes: Vec<dpu_ipam::model::Route>) -> Vec<dpu_ipam::model::Route> {
+    routes.sort();
+    routes
 }
 
 fn sorted(mut addresses: Vec<dpu_ipam::model::Address>) -> Vec<dpu_ipam::model::Address> {
