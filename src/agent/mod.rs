@@ -58,7 +58,7 @@ pub enum AgentError {
     #[error("not allowed to change network settings: run as root, or give the process CAP_NET_ADMIN")]
     NotPermitted,
     /// Signals or inotify.
-    #[error("{operation}: {source}")]
+    #[error("cannot {operation}: {source}")]
     Io {
         /// What was tried.
         operation: &'static str,
@@ -284,7 +284,7 @@ impl Agent {
             let name = |ifindex: u32| name_of(&observed.links, ifindex);
             if round == ROUNDS || pass.plan.steps.iter().all(|s| contended.contains(s)) {
                 let left = pass.plan.steps.iter().filter(|s| !failures.iter().any(|f| f.step == **s));
-                let left: Vec<Failure> = left.map(|s| Failure::unconfirmed(s, &name)).collect();
+                let left: Vec<Failure> = left.map(|s| Failure::unconfirmed(s, name)).collect();
                 failures.extend(left);
                 failures.retain(|f| f.contended || pass.plan.steps.contains(&f.step));
                 self.settle(pass, observed.links, &matches, &failures, contended);
@@ -299,7 +299,7 @@ impl Agent {
                         !drifted.is_some_and(|s| s.asks_for(step)) || repairs.admit(step, at)
                     })
                 };
-            failures.extend(held.iter().map(|s| Failure::contended(s, self.culprit(s), &name)));
+            failures.extend(held.iter().map(|s| Failure::contended(s, self.culprit(s), name)));
             contended.extend(held);
             for step in &admitted {
                 debug!("{}", step.words(name));
@@ -399,7 +399,7 @@ impl Changes {
             }
             self.0 = None;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
