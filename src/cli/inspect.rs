@@ -30,7 +30,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, global: &Global, out: &Output) -> anyhow::Result<ExitCode> {
     let config = args.settings.load()?;
-    let snapshot = Snapshot::take(&config)?;
+    let snapshot = Snapshot::take(&config, out)?;
     match global.output.unwrap_or(Format::Table) {
         Format::Table => tables(&snapshot, &config, args.all, out)?,
         Format::Yaml => out.yaml(&snapshot)?,

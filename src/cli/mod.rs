@@ -15,7 +15,7 @@ mod validate;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 pub use output::Output;
 
@@ -92,6 +92,10 @@ impl Command {
 pub fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let out = Output::new(global.no_color);
+    if global.output.is_some() && matches!(command, Command::Run(_) | Command::Completions(_)) {
+        let message = "this command prints no result that --output could form";
+        Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message).exit();
+    }
     let failure = command.failure();
     let result = match command {
         Command::Run(args) => run::run(&args, &out),

@@ -71,7 +71,7 @@ pub(super) struct CheckArgs {
 
 pub(super) fn plan(args: &PlanArgs, global: &Global, out: &Output) -> anyhow::Result<ExitCode> {
     let config = args.settings.load()?;
-    let dry = Dry::run(&config, &args.filename, args.observed.as_deref())?;
+    let dry = Dry::run(&config, &args.filename, args.observed.as_deref(), out)?;
     match global.output.unwrap_or(Format::Table) {
         Format::Table => {
             dry.bindings_table(out)?;
@@ -92,7 +92,7 @@ pub(super) fn plan(args: &PlanArgs, global: &Global, out: &Output) -> anyhow::Re
 
 pub(super) fn check(args: &CheckArgs, global: &Global, out: &Output) -> anyhow::Result<ExitCode> {
     let config = args.settings.load()?;
-    let dry = Dry::run(&config, &[], None)?;
+    let dry = Dry::run(&config, &[], None, out)?;
     let differences = dry.differences();
     match global.output.unwrap_or(Format::Table) {
         Format::Table => {
@@ -166,10 +166,15 @@ struct Difference {
 }
 
 impl Dry {
-    fn run(config: &Config, manifests: &[PathBuf], observed: Option<&Path>) -> anyhow::Result<Self> {
+    fn run(
+        config: &Config,
+        manifests: &[PathBuf],
+        observed: Option<&Path>,
+        out: &Output,
+    ) -> anyhow::Result<Self> {
         let snapshot = match observed {
             Some(path) => Snapshot::read(path)?,
-            None => Snapshot::take(config)?,
+            None => Snapshot::take(config, out)?,
         };
         let state = &snapshot.state;
         let mut reading = Reading::new(config);
