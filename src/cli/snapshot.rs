@@ -21,8 +21,8 @@ use crate::{
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Snapshot {
-    /// The kernel's state. Not flattened: serde then loses that the keys of its maps are numbers.
-    #[serde(rename = "kernel")]
+    /// The kernel's state.
+    #[serde(flatten)]
     pub(super) observed: Observed,
     /// The SFs.
     #[serde(default)]
