@@ -169,7 +169,8 @@ pub const TABLE_MAIN: u32 = 254;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Observed {
-    /// Links by index.
+    /// Links by index; written as a list, as each says its index itself.
+    #[serde(with = "by_index")]
     pub links: BTreeMap<u32, Link>,
     /// Addresses, the kernel's order.
     pub addresses: Vec<Address>,
@@ -177,4 +178,22 @@ pub struct Observed {
     pub routes: Vec<Route>,
     /// Rules.
     pub rules: Vec<Rule>,
+}
+
+mod by_index {
+    use super::{BTreeMap, Deserialize, Link};
+
+    pub(super) fn serialize<S: serde::Serializer>(
+        links: &BTreeMap<u32, Link>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(links.values())
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<u32, Link>, D::Error> {
+        let links = Vec::<Link>::deserialize(deserializer)?;
+        Ok(links.into_iter().map(|link| (link.ifindex, link)).collect())
+    }
 }
