@@ -62,7 +62,7 @@ pub enum AgentError {
     #[error("not allowed to change network settings: run as root, or give the process CAP_NET_ADMIN")]
     NotPermitted,
     /// Signals or inotify.
-    #[error("{operation}: {source}")]
+    #[error("cannot {operation}: {source}")]
     Io {
         /// What was tried.
         operation: &'static str,

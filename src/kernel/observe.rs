@@ -108,7 +108,7 @@ impl Kernel {
                 links.push(convert::link(body)?);
                 Ok(())
             })
-            .map_err(|e| e.of("dump of links"))
+            .map_err(|e| e.of("read the links"))
     }
 
     fn get_links(&mut self, links: &BTreeSet<u32>) -> Result<Vec<Link>, KernelError> {
@@ -141,7 +141,7 @@ impl Kernel {
             addresses.extend(convert::address(body)?);
             Ok(())
         });
-        absent_if_gone(addresses).map_err(|e| e.of("dump of addresses"))
+        absent_if_gone(addresses).map_err(|e| e.of("read the addresses"))
     }
 
     /// Unicast routes of one family, through some links or all.
@@ -165,7 +165,7 @@ impl Kernel {
             routes.extend(convert::route(body, through)?);
             Ok(())
         });
-        absent_if_gone(routes).map_err(|e| e.of("dump of routes"))
+        absent_if_gone(routes).map_err(|e| e.of("read the routes"))
     }
 
     fn dump_rules(&mut self, family: u8) -> Result<Vec<Rule>, KernelError> {
@@ -177,7 +177,7 @@ impl Kernel {
                 rules.extend(convert::rule(body)?);
                 Ok(())
             })
-            .map_err(|e| e.of("dump of rules"))
+            .map_err(|e| e.of("read the rules"))
     }
 }
 

@@ -91,7 +91,7 @@ pub(super) fn run(args: &Args, out: &Output) -> anyhow::Result<ExitCode> {
     home.apply(args.mode)?;
     let config = home.config()?;
     if args.keep.is_some() {
-        home.save_snapshot(&Snapshot::take(&config)?)?;
+        home.save_snapshot(&Snapshot::take(&config, out)?)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

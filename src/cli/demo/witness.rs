@@ -96,7 +96,7 @@ impl Witness {
     /// kernel's word that it is deleted to the look that finds it.
     pub(super) async fn delete(&mut self, ifindex: u32, address: IpNet) -> anyhow::Result<Duration> {
         let present = self.kernel.observe_addresses(&BTreeSet::from([ifindex]))?;
-        let present = present.addresses.into_iter().find(|a| a.address == address);
+        let present = present.into_iter().find(|a| a.address == address);
         let present = present.with_context(|| format!("{address} is not there"))?;
         let (tx, rx) = oneshot::channel();
         thread::spawn(move || tx.send(delete(&present)));
@@ -127,7 +127,7 @@ fn delete(address: &Address) -> anyhow::Result<Duration> {
         let back = async {
             loop {
                 watch.next().await?;
-                if kernel.observe_addresses(&link)?.addresses.contains(address) {
+                if kernel.observe_addresses(&link)?.contains(address) {
                     return Ok(deleted.elapsed());
                 }
             }
@@ -166,7 +166,7 @@ fn stare(sfs: &BTreeSet<u32>, stop: &AtomicBool) -> anyhow::Result<Seen> {
     // A script that fails forgets to say stop.
     let begun = Instant::now();
     while !stop.load(Ordering::Relaxed) && begun.elapsed() < LIMIT {
-        let addresses = kernel.observe_addresses(sfs)?.addresses;
+        let addresses = kernel.observe_addresses(sfs)?;
         let dressed: BTreeSet<u32> = addresses.iter().filter(|a| is_ipv4(a)).map(|a| a.ifindex).collect();
         seen.looks += 1;
         seen.bare += u32::from(dressed != *sfs);
