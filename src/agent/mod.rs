@@ -122,9 +122,14 @@ impl Agent {
     /// # Errors
     /// The kernel cannot be read.
     pub fn once(mut self) -> Result<Status, AgentError> {
-        self.reading.read(&self.config);
+        self.read();
         self.pass()?;
         Ok(self.settled.map_or_else(|| Status::empty(self.config.node, VERSION, now()), |s| s.status))
+    }
+
+    /// Reads the source and nv-ipam's store. What cannot be read stays as it was read last.
+    pub fn read(&mut self) {
+        self.reading.read(&self.config);
     }
 
     /// Runs until SIGTERM or SIGINT, and leaves the network as it is then.
@@ -139,7 +144,7 @@ impl Agent {
         // Both listen before the first look, so that no change falls between.
         let mut watch = Watch::open(&mut self.kernel)?;
         let mut changes = Changes::watch(&self.config);
-        self.reading.read(&self.config);
+        self.read();
         let mut look = true;
         let mut retry = RETRY.0;
         let mut resync = Instant::now();
@@ -179,7 +184,7 @@ impl Agent {
                     }
                 },
                 () = changes.changed() => {
-                    self.reading.read(&self.config);
+                    self.read();
                     true
                 }
                 () = until(held) => {
@@ -188,7 +193,7 @@ impl Agent {
                 }
                 () = until(Some(resync)) => {
                     self.repairs.forget(self.started.elapsed());
-                    self.reading.read(&self.config);
+                    self.read();
                     true
                 }
             };
@@ -216,12 +221,15 @@ impl Agent {
             Ok(_) => error!("the node's name or the state directory changed; start the agent anew for that"),
             Err(error) => error!("configuration left as it was: {error}"),
         }
-        self.reading.read(&self.config);
+        self.read();
         self.config.source != before
     }
 
-    /// A complete pass: read all, compute, store, apply, look again, report.
-    fn pass(&mut self) -> Result<(), PassError> {
+    /// A complete pass: look at everything, compute, store, apply, look again, report.
+    ///
+    /// # Errors
+    /// The kernel or the SFs cannot be read; nothing was changed.
+    pub fn pass(&mut self) -> Result<(), PassError> {
         let mut failures: Vec<Failure> = Vec::new();
         let mut contended = HashSet::new();
         self.pending = None;
