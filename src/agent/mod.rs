@@ -5,12 +5,13 @@
 //! (`repair`), which brings a lost address back in the time of a few system calls; everything else is a full
 //! pass.
 
+mod error;
 mod inputs;
 mod repair;
+mod waits;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    io,
     path::Path,
     time::{Duration, Instant},
 };
@@ -20,11 +21,15 @@ use tracing::{debug, error, info, warn};
 
 use repair::asks_for;
 
+pub use error::{AgentError, PassError};
 pub use inputs::{Reading, boot_id, identity, now};
 
-use self::repair::Pending;
+use self::{
+    repair::Pending,
+    waits::{Changes, until},
+};
 use crate::{
-    config::{Config, ConfigError, SourceConfig},
+    config::{Config, ConfigError},
     engine::{
         self, Inputs, Pass,
         assignment::Assignment,
@@ -32,11 +37,10 @@ use crate::{
         drift::Repairs,
         status::{Facts, Failure, SourceState, State as BindingState, Status, status},
     },
-    kernel::{Kernel, KernelError, Watch},
+    kernel::{Kernel, Watch},
     model::{BindingName, Link, Step, Timestamp},
     report::local::StatusFile,
-    sf::{Finder, SfError},
-    source::files::FilesSource,
+    sf::Finder,
     store::{State, Store, StoreError},
 };
 
@@ -45,42 +49,6 @@ const ROUNDS: usize = 3;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// First and longest pause after a pass that could not read the kernel.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
-
-/// Why the agent ends.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// The kernel's state cannot be read, or the netlink sockets cannot be had.
-    #[error(transparent)]
-    Kernel(#[from] KernelError),
-    /// The first pass could not read something.
-    #[error(transparent)]
-    Pass(#[from] PassError),
-    /// Another instance runs.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Nothing may be changed here.
-    #[error("not allowed to change network settings: run as root, or give the process CAP_NET_ADMIN")]
-    NotPermitted,
-    /// Signals or inotify.
-    #[error("cannot {operation}: {source}")]
-    Io {
-        /// What was tried.
-        operation: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-/// Why a pass was given up before it changed anything.
-#[derive(Debug, thiserror::Error)]
-pub enum PassError {
-    /// The kernel cannot be read.
-    #[error(transparent)]
-    Kernel(#[from] KernelError),
-    /// The SFs cannot be read.
-    #[error(transparent)]
-    Sf(#[from] SfError),
-}
 
 /// Reads the configuration again.
 pub type Reload = Box<dyn Fn() -> Result<Config, ConfigError>>;
@@ -214,7 +182,10 @@ impl Agent {
                     self.reading.read(&self.config);
                     true
                 }
-                () = until(held) => true,
+                () = until(held) => {
+                    self.repairs.forget(self.started.elapsed());
+                    true
+                }
                 () = until(Some(resync)) => {
                     self.repairs.forget(self.started.elapsed());
                     self.reading.read(&self.config);
@@ -419,38 +390,6 @@ fn open_store(config: &Config) -> Result<(Option<Store>, State, Vec<String>), St
         warn!("{note}");
     }
     Ok((Some(store), loaded.state, notes))
-}
-
-/// The watch on the manifests. Where the system refuses one, the resync reads them instead.
-struct Changes(Option<FilesSource>);
-
-impl Changes {
-    fn watch(config: &Config) -> Self {
-        let SourceConfig::Files { paths } = &config.source;
-        let source = FilesSource::new(paths.clone());
-        Self(
-            source.inspect_err(|e| warn!("{e}; the manifests are read again every {:?}", config.resync)).ok(),
-        )
-    }
-
-    async fn changed(&mut self) {
-        if let Some(source) = &mut self.0 {
-            match source.changed().await {
-                Ok(()) => return,
-                Err(error) => warn!("{error}; the manifests are read again with every resync"),
-            }
-            self.0 = None;
-        }
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Waits until `at`; for ever without one.
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// One line for every binding whose state or addresses changed.
