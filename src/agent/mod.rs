@@ -3,7 +3,7 @@
 //!
 //! Every wake-up means only "look again". Where the kernel says on which interface something moved, only that one is looked at
 //! (`repair`), which brings a lost address back in the time of a few system calls; everything else is a full
-//! [`Agent::pass`].
+//! pass.
 
 mod error;
 mod inputs;

@@ -94,7 +94,9 @@ impl Command {
 pub fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let out = Output::new(global.no_color);
-    if global.output.is_some() && matches!(command, Command::Run(_) | Command::Completions(_)) {
+    if global.output.is_some()
+        && matches!(command, Command::Run(_) | Command::Demo(_) | Command::Completions(_))
+    {
         let message = "this command prints no result that --output could form";
         Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message).exit();
     }

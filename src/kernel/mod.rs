@@ -8,7 +8,7 @@
 //!
 //! # Few attributes on purpose
 //!
-//! Messages are packed and read here byte by byte ([`wire`]), as decoding every attribute of 1,000 links costs more than the
+//! Messages are packed and read here byte by byte, as decoding every attribute of 1,000 links costs more than the
 //! kernel needs to make them.
 //!
 //! # Network namespaces
