@@ -280,8 +280,11 @@ impl Agent {
             });
             self.state.leases.clone_from(&pass.book);
             self.state.owned.clone_from(&pass.plan.owned);
-            self.state.assignment = Some(assignment);
-            self.state.assignment_time = assignment_time;
+            if self.state.assignment.as_ref() != Some(&assignment) {
+                // Only with news: a resync must not cost a write to the disk.
+                self.state.assignment = Some(assignment);
+                self.state.assignment_time = assignment_time;
+            }
             self.save();
 
             let name = |ifindex: u32| name_of(&observed.links, ifindex);

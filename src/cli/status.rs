@@ -46,7 +46,7 @@ fn table(status: &Status, out: &Output) -> anyhow::Result<()> {
     let age = |t: crate::model::Timestamp| now().0.saturating_sub(t.0);
     let assignment = status
         .assignment_time
-        .map_or_else(|| "no assignment yet".to_owned(), |t| format!("assignment last read {}s ago", age(t)));
+        .map_or_else(|| "no assignment yet".to_owned(), |t| format!("assignment known for {}s", age(t)));
     out.text(&format!("node {}, dpu-ipam {}, {assignment}\n\n", status.node, status.agent_version))?;
     let rows: Vec<_> = status.bindings.iter().map(row).collect();
     out.table(HEADS, &rows)?;
