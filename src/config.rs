@@ -125,7 +125,7 @@ impl fmt::Display for Problem {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("read configuration {}: {source}", path.display())]
+    #[error("cannot read configuration {}: {source}", path.display())]
     Read {
         /// Which.
         path: PathBuf,

@@ -32,7 +32,7 @@ const DMA_SFNUM: u32 = 8000;
 
 /// Sysfs cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("read {}: {source}", path.display())]
+#[error("cannot read {}: {source}", path.display())]
 pub struct SfError {
     path: PathBuf,
     source: io::Error,

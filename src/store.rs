@@ -135,7 +135,7 @@ pub enum StoreError {
         pid: Option<u32>,
     },
     /// The file system refuses.
-    #[error("{operation} {}: {source}", path.display())]
+    #[error("cannot {operation} {}: {source}", path.display())]
     Io {
         /// What was tried.
         operation: &'static str,

@@ -319,7 +319,8 @@ impl NodeSim {
         let mut left = steps;
         for _ in 0..4 {
             let (pass, assignment) = self.compute(fresh, now);
-            self.store = Stored { book: pass.book, owned: pass.plan.owned, assignment: Some(assignment) };
+            let owned = pass.plan.owned.unwrap_or_else(|| self.store.owned.clone());
+            self.store = Stored { book: pass.book, owned, assignment: Some(assignment) };
             if pass.plan.steps.is_empty() {
                 return;
             }

@@ -121,7 +121,7 @@ fn child_on_a_small_disk() {
     assert!(
         matches!(&error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull)
     );
-    assert!(error.to_string().starts_with("write "), "{error}");
+    assert!(error.to_string().starts_with("cannot write "), "{error}");
     assert_eq!(generation(&store.load(&identity(), "boot").state), 2);
     drop(store);
     let mut store = Store::open(dir).expect("a full disk stops nobody");

@@ -151,7 +151,8 @@ fn our_loop(wanted: &[Address], stop: &AtomicBool) {
             let steps = if wake.all {
                 missing(&kernel.observe().unwrap(), &mut by_link.keys())
             } else {
-                missing(&kernel.observe_addresses(&wake.links).unwrap(), &mut wake.links.iter())
+                let addresses = kernel.observe_addresses(&wake.links).unwrap();
+                missing(&Observed { addresses, ..Observed::default() }, &mut wake.links.iter())
             };
             assert!(kernel.apply(&steps, OURS).iter().all(Result::is_ok));
             later.extend(wake.links);

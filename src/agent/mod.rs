@@ -2,7 +2,7 @@
 //! about addresses itself.
 //!
 //! Every wake-up means only "look again". Where the kernel says on which interface something moved, only that one is looked at
-//! ([`Agent::repair`]), which brings a lost address back in the time of a few system calls; everything else is a full
+//! (`repair`), which brings a lost address back in the time of a few system calls; everything else is a full
 //! [`Agent::pass`].
 
 mod inputs;
@@ -18,23 +18,25 @@ use std::{
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, error, info, warn};
 
+use inputs::{Changes, open_store};
 use repair::asks_for;
 
 pub use inputs::{Reading, boot_id, identity, now};
 
+use self::repair::Pending;
 use crate::{
-    config::{Config, ConfigError, SourceConfig},
+    config::{Config, ConfigError},
     engine::{
         self, Inputs, Pass,
+        assignment::Assignment,
         attach::{Match, match_bindings},
         drift::Repairs,
         status::{Facts, Failure, SourceState, State as BindingState, Status, status},
     },
-    kernel::{Kernel, KernelError, Wake, Watch},
-    model::{BindingName, Link, Step},
+    kernel::{Kernel, KernelError, Watch},
+    model::{BindingName, Link, Step, Timestamp},
     report::local::StatusFile,
     sf::{Finder, SfError},
-    source::files::FilesSource,
     store::{State, Store, StoreError},
 };
 
@@ -60,7 +62,7 @@ pub enum AgentError {
     #[error("not allowed to change network settings: run as root, or give the process CAP_NET_ADMIN")]
     NotPermitted,
     /// Signals or inotify.
-    #[error("{operation}: {source}")]
+    #[error("cannot {operation}: {source}")]
     Io {
         /// What was tried.
         operation: &'static str,
@@ -97,6 +99,9 @@ pub struct Agent {
     repairs: Repairs,
     started: Instant,
     settled: Option<Settled>,
+    pending: Option<Pending>,
+    /// The last attempt to store failed.
+    unsaved: bool,
     /// Who removed something from an interface last (0 = a rule).
     culprits: HashMap<u32, String>,
     notes: Vec<String>,
@@ -137,6 +142,8 @@ impl Agent {
             repairs: Repairs::default(),
             started: Instant::now(),
             settled: None,
+            pending: None,
+            unsaved: false,
             culprits: HashMap::new(),
             notes,
         })
@@ -166,24 +173,35 @@ impl Agent {
         let mut changes = Changes::watch(&self.config);
         self.reading.read(&self.config);
         let mut look = true;
-        let mut pause = RETRY.0;
+        let mut retry = RETRY.0;
+        let mut resync = Instant::now();
         loop {
-            let mut wait = self.config.resync;
             if look {
+                resync = Instant::now() + self.config.resync;
                 match self.pass() {
-                    Ok(()) => pause = RETRY.0,
+                    Ok(()) => retry = RETRY.0,
                     Err(error) => {
                         error!("pass given up, the network stays as it is: {error}");
-                        wait = pause;
-                        pause = (pause * 2).min(RETRY.1);
+                        resync = Instant::now() + retry;
+                        retry = (retry * 2).min(RETRY.1);
                     }
                 }
             }
-            wait = self.repairs.next_due(self.started.elapsed()).map_or(wait, |due| due.min(wait));
+            let now = Instant::now();
+            let held = self.repairs.next_due(self.started.elapsed()).map(|due| now + due);
+            let quiet = self.pending.as_ref().map(Pending::due);
             look = tokio::select! {
                 biased;
                 _ = term.recv() => break,
                 _ = int.recv() => break,
+                _ = hup.recv() => {
+                    if self.on_hangup() {
+                        changes = Changes::watch(&self.config);
+                    }
+                    true
+                }
+                // Before the kernel's events, lest a flood of them keeps this look away for ever.
+                () = until(quiet) => self.look_again(),
                 wake = watch.next() => match wake {
                     Ok(wake) => self.on_wake(&wake),
                     Err(error) => {
@@ -192,17 +210,15 @@ impl Agent {
                         true
                     }
                 },
-                _ = hup.recv() => {
-                    if self.on_hangup() {
-                        changes = Changes::watch(&self.config);
-                    }
-                    true
-                }
                 () = changes.changed() => {
                     self.reading.read(&self.config);
                     true
                 }
-                () = tokio::time::sleep(wait) => {
+                () = until(held) => {
+                    self.repairs.forget(self.started.elapsed());
+                    true
+                }
+                () = until(Some(resync)) => {
                     self.repairs.forget(self.started.elapsed());
                     self.reading.read(&self.config);
                     true
@@ -211,23 +227,6 @@ impl Agent {
         }
         info!("ending; the network stays as it is");
         Ok(())
-    }
-
-    /// Looks again where the kernel says that something moved. True if everything must be looked at.
-    fn on_wake(&mut self, wake: &Wake) -> bool {
-        for culprit in &wake.by {
-            self.culprits.insert(culprit.ifindex, culprit.to_string());
-        }
-        if wake.lost {
-            debug!("events were lost");
-        }
-        match self.repair(wake) {
-            Ok(done) => !done,
-            Err(error) => {
-                warn!("{error}");
-                true
-            }
-        }
     }
 
     /// Reads configuration and source again. True if the source is another one.
@@ -257,6 +256,7 @@ impl Agent {
     fn pass(&mut self) -> Result<(), PassError> {
         let mut failures: Vec<Failure> = Vec::new();
         let mut contended = HashSet::new();
+        self.pending = None;
         for round in 0..=ROUNDS {
             let observed = self.kernel.observe()?;
             let sfs = self.finder.discover(&observed.links)?;
@@ -278,14 +278,7 @@ impl Agent {
                 pods: self.reading.pods(),
                 now: now(),
             });
-            self.state.leases.clone_from(&pass.book);
-            self.state.owned.clone_from(&pass.plan.owned);
-            if self.state.assignment.as_ref() != Some(&assignment) {
-                // Only with news: a resync must not cost a write to the disk.
-                self.state.assignment = Some(assignment);
-                self.state.assignment_time = assignment_time;
-            }
-            self.save();
+            self.store(&pass, assignment, assignment_time);
 
             let name = |ifindex: u32| name_of(&observed.links, ifindex);
             if round == ROUNDS || pass.plan.steps.iter().all(|s| contended.contains(s)) {
@@ -302,28 +295,50 @@ impl Agent {
                 self.settle(pass, observed.links, &matches, &failures, contended);
                 return Ok(());
             }
-            let drifted = self.settled.as_ref();
-            let (admitted, held): (Vec<Step>, Vec<Step>) = {
-                let at = self.started.elapsed();
-                let repairs = &mut self.repairs;
-                pass.plan.steps.iter().cloned().partition(|step| {
-                    !drifted.is_some_and(|s| asks_for(&s.pass.desired, step)) || repairs.admit(step, at)
-                })
-            };
+            let at = self.started.elapsed();
+            let settled = self.settled.as_ref();
+            let undone = |step: &Step| settled.is_some_and(|s| asks_for(&s.pass.desired, step));
+            let repairs = &mut self.repairs;
+            let (admitted, held): (Vec<Step>, Vec<Step>) =
+                pass.plan.steps.into_iter().partition(|step| !undone(step) || repairs.admit(step, at));
             contended.extend(held);
-            for step in &admitted {
-                debug!("{}", step.words(name));
-            }
             let results = self.kernel.apply(&admitted, self.config.numbers.protocol);
-            for (step, result) in admitted.into_iter().zip(results) {
-                if let Err(error) = result {
-                    failures.retain(|f| f.step != step);
-                    let message = format!("{}: {}", step.words(name), error.source);
-                    failures.push(Failure { message, contended: false, step });
+            let mut repaired = Vec::new();
+            for (step, result) in admitted.iter().zip(results) {
+                debug!("{}", step.words(name));
+                failures.retain(|f| f.step != *step);
+                match result {
+                    Ok(()) if undone(step) => repaired.push(step),
+                    Ok(()) => {}
+                    Err(error) => {
+                        let message = format!("{}: {}", step.words(name), error.source);
+                        failures.push(Failure { message, contended: false, step: step.clone() });
+                    }
                 }
             }
+            self.log_repairs(&repaired, &observed.links);
         }
         Ok(())
+    }
+
+    /// Takes over what the pass decided, and stores it before the first step is taken.
+    fn store(&mut self, pass: &Pass, assignment: Assignment, time: Option<Timestamp>) {
+        let state = &mut self.state;
+        let news = state.assignment.as_ref() != Some(&assignment);
+        let same = pass.plan.owned.is_none() && state.leases == pass.book && !news;
+        if same && !self.unsaved {
+            return;
+        }
+        state.leases.clone_from(&pass.book);
+        if let Some(owned) = &pass.plan.owned {
+            state.owned.clone_from(owned);
+        }
+        if news {
+            // The time alone is no news: a resync must not cost a write to the disk.
+            state.assignment = Some(assignment);
+            state.assignment_time = time;
+        }
+        self.save();
     }
 
     /// Stores what must not be lost. A store that cannot be written is said, and never stops the network.
@@ -334,6 +349,7 @@ impl Agent {
             // What is known by now is newer than what may be found there.
             None => Store::open(&self.config.state_dir).and_then(|s| self.store.insert(s).save(&self.state)),
         };
+        self.unsaved = result.is_err();
         let had = self.notes.iter().position(|n| n.starts_with(NOTE));
         match result {
             Ok(_) => {
@@ -393,46 +409,6 @@ impl Agent {
     }
 }
 
-/// The store with what is in it, and what an operator should know of that. A directory that cannot be used stops nobody.
-fn open_store(config: &Config) -> Result<(Option<Store>, State, Vec<String>), StoreError> {
-    let mut store = match Store::open(&config.state_dir) {
-        Ok(store) => store,
-        Err(held @ StoreError::Held { .. }) => return Err(held),
-        // The first attempt to save says why.
-        Err(_) => return Ok((None, State::empty(identity(config), boot_id()), Vec::new())),
-    };
-    let loaded = store.load(&identity(config), &boot_id());
-    let notes: Vec<_> = loaded.sidelined.iter().map(ToString::to_string).collect();
-    for note in &notes {
-        warn!("{note}");
-    }
-    Ok((Some(store), loaded.state, notes))
-}
-
-/// The watch on the manifests. Where the system refuses one, the resync reads them instead.
-struct Changes(Option<FilesSource>);
-
-impl Changes {
-    fn watch(config: &Config) -> Self {
-        let SourceConfig::Files { paths } = &config.source;
-        let source = FilesSource::new(paths.clone());
-        Self(
-            source.inspect_err(|e| warn!("{e}; the manifests are read again every {:?}", config.resync)).ok(),
-        )
-    }
-
-    async fn changed(&mut self) {
-        if let Some(source) = &mut self.0 {
-            match source.changed().await {
-                Ok(()) => return,
-                Err(error) => warn!("{error}; the manifests are read again with every resync"),
-            }
-            self.0 = None;
-        }
-        std::future::pending::<()>().await;
-    }
-}
-
 /// One line for every binding whose state or addresses changed.
 fn log_changes(before: Option<&Status>, after: &Status) {
     for binding in &after.bindings {
@@ -455,4 +431,12 @@ fn log_changes(before: Option<&Status>, after: &Status) {
 
 fn name_of(links: &BTreeMap<u32, Link>, ifindex: u32) -> String {
     links.get(&ifindex).map_or_else(|| format!("interface {ifindex}"), |l| l.name.to_string())
+}
+
+/// Waits until `at`; for ever without one.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
 }

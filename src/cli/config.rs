@@ -14,11 +14,11 @@ Examples:
 
 Exit codes: 0 ok, 1 the configuration is not valid, 2 wrong usage")]
 pub(super) struct Args {
-    #[command(flatten)]
-    settings: Settings,
     /// Print the default configuration with its explanations
     #[arg(long)]
     default: bool,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 pub(super) fn run(args: &Args, global: &Global, out: &Output) -> anyhow::Result<ExitCode> {

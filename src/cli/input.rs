@@ -1,17 +1,12 @@
-//! Manifests named on the command line: files, directories, standard input. Reads them; their meaning is the business of
-//! `api`.
+//! Manifests named on the command line: files, directories, pipes, standard input. Their meaning is the business of `api`.
 
-use std::{
-    fs, io,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, io::Read, path::PathBuf, slice};
 
 use anyhow::{Context, bail};
 
-use crate::api::manifest::Source;
+use crate::{api::manifest::Source, source::files};
 
-/// `-f`, for every subcommand that reads manifests.
+/// `-f`, for every subcommand that cannot do without manifests.
 #[derive(Debug, clap::Args)]
 pub(super) struct Filenames {
     /// Manifest to read: a file, a directory (all its *.yaml, *.yml, *.json), or - for standard input; repeatable
@@ -20,19 +15,19 @@ pub(super) struct Filenames {
 }
 
 impl Filenames {
-    /// Reads everything, files of a directory in the order of their names.
+    /// [`read`] of what the user named.
     ///
     /// # Errors
-    /// The first file or directory that cannot be read; a directory without manifests is one.
+    /// As there.
     pub(super) fn read(&self) -> anyhow::Result<Vec<Source>> {
         read(&self.filename)
     }
 }
 
-/// [`Filenames::read`] of `paths`.
+/// Reads everything, files of a directory in the order of their names.
 ///
 /// # Errors
-/// As there.
+/// The first file or directory that cannot be read; a directory without manifests is one.
 pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
     let mut sources = Vec::new();
     for path in paths {
@@ -40,36 +35,18 @@ pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
             let mut bytes = Vec::new();
             io::stdin().lock().read_to_end(&mut bytes).context("cannot read standard input")?;
             sources.push(Source { name: "<stdin>".to_owned(), bytes });
-        } else if path.is_dir() {
-            for file in manifests(path)? {
-                sources.push(file_source(&file)?);
-            }
+        } else if fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir()) {
+            // The shell's `<(command)`, which can be read once.
+            let name = path.display().to_string();
+            let bytes = fs::read(path).with_context(|| format!("cannot read {name}"))?;
+            sources.push(Source { name, bytes });
         } else {
-            sources.push(file_source(path)?);
+            let found = files::read(slice::from_ref(path))?;
+            if found.is_empty() {
+                bail!("no *.yaml, *.yml or *.json in directory {}", path.display());
+            }
+            sources.extend(found);
         }
     }
     Ok(sources)
-}
-
-fn file_source(path: &Path) -> anyhow::Result<Source> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(Source { name: path.display().to_string(), bytes })
-}
-
-fn manifests(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let context = || format!("cannot read directory {}", dir.display());
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir).with_context(context)? {
-        let path = entry.with_context(context)?.path();
-        let known = path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
-        let hidden = path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
-        if known && !hidden && path.is_file() {
-            files.push(path);
-        }
-    }
-    if files.is_empty() {
-        bail!("no *.yaml, *.yml or *.json in directory {}", dir.display());
-    }
-    files.sort();
-    Ok(files)
 }

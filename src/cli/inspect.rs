@@ -9,7 +9,7 @@ use crate::{
     model::{Address, BindingName, Link, TABLE_MAIN},
 };
 
-/// Show what the kernel has on the SFs: links, addresses, routes, rules, and whose they are
+/// Show links, addresses, routes and rules of the SFs, and whose they are
 ///
 /// With -o json it prints the whole state, which `dpu-ipam plan --observed` takes on any machine.
 #[derive(Debug, clap::Args)]
@@ -21,16 +21,16 @@ Examples:
 
 Exit codes: 0 ok, 1 failed, 2 wrong usage")]
 pub(super) struct Args {
-    #[command(flatten)]
-    settings: Settings,
-    /// Every interface, not only the bindings' SFs
+    /// Every interface and rule, not only those of the bindings' SFs
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 pub(super) fn run(args: &Args, global: &Global, out: &Output) -> anyhow::Result<ExitCode> {
     let config = args.settings.load()?;
-    let snapshot = Snapshot::take(&config)?;
+    let snapshot = Snapshot::take(&config, out)?;
     match global.output.unwrap_or(Format::Table) {
         Format::Table => tables(&snapshot, &config, args.all, out)?,
         Format::Yaml => out.yaml(&snapshot)?,
@@ -84,8 +84,7 @@ fn tables(snapshot: &Snapshot, config: &Config, all: bool, out: &Output) -> anyh
             [a.address.to_string(), snapshot.name(a.ifindex), whose]
         })
         .collect();
-    out.text("\n")?;
-    out.table(["ADDRESS", "LINK", "OWNER"], &rows)?;
+    section(out, ["ADDRESS", "LINK", "OWNER"], &rows)?;
 
     let rows: Vec<_> = snapshot
         .observed
@@ -95,17 +94,17 @@ fn tables(snapshot: &Snapshot, config: &Config, all: bool, out: &Output) -> anyh
         .map(|r| {
             let dst = if r.dst.prefix_len() == 0 { "default".to_owned() } else { r.dst.to_string() };
             let via = r.gateway.map_or_else(|| "-".to_owned(), |g| g.to_string());
-            let table = if r.table == TABLE_MAIN { "main".to_owned() } else { r.table.to_string() };
-            [dst, via, snapshot.name(r.oif), table, r.metric.to_string(), owner(r.protocol)]
+            [dst, via, snapshot.name(r.oif), table(r.table), r.metric.to_string(), owner(r.protocol)]
         })
         .collect();
-    out.text("\n")?;
-    out.table(["ROUTE", "VIA", "LINK", "TABLE", "METRIC", "OWNER"], &rows)?;
+    section(out, ["ROUTE", "VIA", "LINK", "TABLE", "METRIC", "OWNER"], &rows)?;
 
     let rows: Vec<_> = snapshot
         .observed
         .rules
         .iter()
+        // The kernel's own three say nothing about the SFs.
+        .filter(|r| all || r.protocol != KERNEL)
         .map(|r| {
             let from = r.from.map_or_else(|| "all".to_owned(), |f| f.to_string());
             let more = if r.complex { " and more" } else { "" };
@@ -114,17 +113,37 @@ fn tables(snapshot: &Snapshot, config: &Config, all: bool, out: &Output) -> anyh
                 r.priority.to_string(),
                 family.to_owned(),
                 format!("{from}{more}"),
-                r.table.to_string(),
+                table(r.table),
                 owner(r.protocol),
             ]
         })
         .collect();
-    out.text("\n")?;
-    out.table(["RULE", "FAMILY", "FROM", "TABLE", "OWNER"], &rows)?;
+    section(out, ["RULE", "FAMILY", "FROM", "TABLE", "OWNER"], &rows)?;
+    Ok(())
+}
+
+/// A table with a blank line before it; nothing if it has no rows.
+fn section<const N: usize>(out: &Output, heads: [&str; N], rows: &[[String; N]]) -> anyhow::Result<()> {
+    if !rows.is_empty() {
+        out.text("\n")?;
+        out.table(heads, rows)?;
+    }
     Ok(())
 }
 
 const OURS: &str = "dpu-ipam";
+/// RTPROT_KERNEL
+const KERNEL: u8 = 2;
+
+/// A routing table as `ip` names it.
+fn table(id: u32) -> String {
+    match id {
+        253 => "default".to_owned(),
+        TABLE_MAIN => "main".to_owned(),
+        255 => "local".to_owned(),
+        other => other.to_string(),
+    }
+}
 
 fn state(link: &Link) -> String {
     match (link.up, link.carrier) {
@@ -141,7 +160,7 @@ fn owner(protocol: u8, ours: u8) -> String {
         p if p == ours => OURS,
         0 => "unspecified",
         1 => "redirect",
-        2 => "kernel",
+        KERNEL => "kernel",
         3 => "boot (ip route add)",
         4 => "static",
         8 => "gated",

@@ -2,6 +2,7 @@
 
 mod completions;
 mod config;
+mod demo;
 mod input;
 mod inspect;
 mod output;
@@ -15,13 +16,28 @@ mod validate;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 pub use output::Output;
 
-/// The arguments of the program.
+/// Puts the addresses that a DPU cluster assigned to its node on the scalable functions (SFs) of a BlueField DPU, and keeps
+/// them right
 #[derive(Debug, Parser)]
-#[command(name = "dpu-ipam", version, about, max_term_width = 100)]
+#[command(
+    name = "dpu-ipam",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Begin with:
+  dpu-ipam demo                             see it work, without a DPU or a cluster
+  dpu-ipam validate -f manifests/           check the pools and chains of a cluster
+  dpu-ipam split -f manifests/ -o table     see which node gets which slice
+  dpu-ipam config --default                 a configuration to start from
+  dpu-ipam plan                             see what `run` would do on this node
+  dpu-ipam run                              do it, and keep it so
+
+`dpu-ipam COMMAND --help` has the particulars, examples and exit codes."
+)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -31,8 +47,9 @@ pub struct Cli {
 
 /// Options that every subcommand takes.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Output")]
 pub struct Global {
-    /// How to print the result (the default depends on the command)
+    /// How to print the result; the default depends on the command
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT")]
     output: Option<Format>,
     /// Print without colors
@@ -43,17 +60,15 @@ pub struct Global {
 /// Formats of the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Columns for humans
     Table,
-    /// YAML
     Yaml,
-    /// JSON
     Json,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Demo(demo::Args),
     Plan(plan::PlanArgs),
     Split(split::Args),
     Validate(validate::Args),
@@ -79,9 +94,14 @@ impl Command {
 pub fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let out = Output::new(global.no_color);
+    if global.output.is_some() && matches!(command, Command::Run(_) | Command::Completions(_)) {
+        let message = "this command prints no result that --output could form";
+        Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message).exit();
+    }
     let failure = command.failure();
     let result = match command {
         Command::Run(args) => run::run(&args, &out),
+        Command::Demo(args) => demo::run(&args, &out),
         Command::Plan(args) => plan::plan(&args, &global, &out),
         Command::Split(args) => split::run(&args, &global, &out),
         Command::Validate(args) => validate::run(&args, &global, &out),
@@ -92,7 +112,16 @@ pub fn main() -> ExitCode {
         Command::Completions(args) => completions::run(&args, &out),
     };
     result.unwrap_or_else(|error| {
-        out.error(&format!("{error:#}"));
+        out.error(&in_full(&error));
         ExitCode::from(failure)
+    })
+}
+
+/// An error with its causes. Many errors here say their cause themselves; it is not said twice.
+fn in_full(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| match cause.to_string() {
+        cause if text.contains(&cause) => text,
+        cause if text.is_empty() => cause,
+        cause => format!("{text}: {cause}"),
     })
 }

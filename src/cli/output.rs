@@ -1,5 +1,7 @@
-//! What goes to the terminal: text, YAML, JSON and tables on standard output, remarks on standard error. A reader that went
-//! away (`| head`) is no error.
+//! What goes to the terminal: text, YAML, JSON and tables on standard output, remarks and the log on standard error. A reader
+//! that went away (`| head`) is no error.
+
+mod log;
 
 use std::{
     fmt::Write as _,
@@ -11,15 +13,25 @@ use serde::Serialize;
 /// Where results and remarks go.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
+    /// Remarks are colored.
     color: bool,
+    /// Results may be colored.
+    paint: bool,
 }
 
 impl Output {
-    /// Colors remarks unless told not to, by flag or by `NO_COLOR`, or when nobody sees them.
+    /// Colors unless told not to, by flag or by `NO_COLOR`, or when nobody sees them.
     #[must_use]
     pub fn new(no_color: bool) -> Self {
         let asked = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-        Self { color: !no_color && !asked && io::stderr().is_terminal() }
+        let color = |terminal| terminal && !no_color && !asked;
+        Self { color: color(io::stderr().is_terminal()), paint: color(io::stdout().is_terminal()) }
+    }
+
+    /// Whether colors on standard output are welcome.
+    #[must_use]
+    pub fn paints_text(&self) -> bool {
+        self.paint
     }
 
     /// Prints `text` as it is.
@@ -29,7 +41,9 @@ impl Output {
     pub fn text(&self, text: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(io::Error::new(error.kind(), format!("cannot write to standard output: {error}")))
+            }
             _ => Ok(()),
         }
     }
@@ -60,11 +74,20 @@ impl Output {
         self.text(&table(heads, rows))
     }
 
-    /// Logs to standard error from now on, as text for people.
+    /// Prints `lines` after an empty one; nothing if there are none.
+    ///
+    /// # Errors
+    /// As [`Self::text`].
+    pub fn paragraph(&self, lines: impl IntoIterator<Item = String>) -> io::Result<()> {
+        let lines: String = lines.into_iter().map(|line| line + "\n").collect();
+        if lines.is_empty() { Ok(()) } else { self.text(&format!("\n{lines}")) }
+    }
+
+    /// Logs to standard error from now on.
     pub fn log(&self, level: tracing::level_filters::LevelFilter) {
-        let builder =
-            tracing_subscriber::fmt().with_max_level(level).with_ansi(self.color).with_target(false);
-        builder.with_writer(io::stderr).init();
+        let lines = log::Lines::new(self.color);
+        let builder = tracing_subscriber::fmt().with_max_level(level).with_ansi(self.color);
+        builder.event_format(lines).with_writer(io::stderr).init();
     }
 
     /// A remark on standard error.
@@ -83,18 +106,19 @@ impl Output {
     }
 
     fn remark(&self, word: &str, color: &str, text: &str) {
-        let line = if self.color {
-            format!("\x1b[{color}m{word}:\x1b[0m {text}\n")
-        } else {
-            format!("{word}: {text}\n")
-        };
+        let line = format!("{} {text}\n", tag(word, color, self.color));
         // Without a standard error there is nobody to tell.
         let _ = io::stderr().lock().write_all(line.as_bytes());
     }
 }
 
+/// The word that begins a remark.
+fn tag(word: &str, color: &str, colored: bool) -> String {
+    if colored { format!("\x1b[{color}m{word}:\x1b[0m") } else { format!("{word}:") }
+}
+
 /// Columns two blanks apart, as wide as their widest cell.
-pub(super) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
+fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = heads.map(|head| head.chars().count());
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -1,13 +1,20 @@
 //! `plan` and `check`: what a pass would do now. Nothing is changed, nothing stored.
 
 use std::{
+    net::IpAddr,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use ipnet::IpNet;
 use serde::Serialize;
 
-use super::{Format, Global, Output, input, settings::Settings, snapshot::Snapshot};
+use super::{
+    Format, Global, Output, input,
+    settings::Settings,
+    snapshot::Snapshot,
+    status::{HEADS, cells, message},
+};
 use crate::{
     agent::{Reading, now},
     config::Config,
@@ -15,9 +22,9 @@ use crate::{
         self, Inputs, Pass,
         assignment::Assignment,
         lease::Lease,
-        status::{BindingStatus, Facts, SourceState, State, status},
+        status::{BindingStatus, Facts, Reason, SourceState, State, status},
     },
-    model::Step,
+    model::{Attachment, BindingName, PoolRef, Step},
     source::files::Word,
     store,
 };
@@ -39,11 +46,11 @@ pub(super) struct PlanArgs {
     /// Manifest to read instead of those of the configuration: a file, a directory, or - for standard input; repeatable
     #[arg(short, long, value_name = "FILE|DIR|-")]
     filename: Vec<PathBuf>,
-    #[command(flatten)]
-    settings: Settings,
     /// Plan against this state instead of the kernel's (what `inspect -o json` prints)
     #[arg(long, value_name = "FILE")]
     observed: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 /// Compare source, store and kernel
@@ -64,14 +71,14 @@ pub(super) struct CheckArgs {
 
 pub(super) fn plan(args: &PlanArgs, global: &Global, out: &Output) -> anyhow::Result<ExitCode> {
     let config = args.settings.load()?;
-    let dry = Dry::run(config, &args.filename, args.observed.as_deref())?;
+    let dry = Dry::run(&config, &args.filename, args.observed.as_deref(), out)?;
     match global.output.unwrap_or(Format::Table) {
         Format::Table => {
-            out.text(&dry.bindings_table())?;
+            dry.bindings_table(out)?;
             let steps = dry.steps_in_words();
-            out.text(if steps.is_empty() { "\nnothing to do\n" } else { "\n" })?;
+            out.text(if steps.is_empty() { "\nnothing to do\n" } else { "\nto do:\n" })?;
             for step in steps {
-                out.text(&format!("{step}\n"))?;
+                out.text(&format!("  {step}\n"))?;
             }
         }
         Format::Yaml => out.yaml(&dry.report())?,
@@ -85,7 +92,7 @@ pub(super) fn plan(args: &PlanArgs, global: &Global, out: &Output) -> anyhow::Re
 
 pub(super) fn check(args: &CheckArgs, global: &Global, out: &Output) -> anyhow::Result<ExitCode> {
     let config = args.settings.load()?;
-    let dry = Dry::run(config, &[], None)?;
+    let dry = Dry::run(&config, &[], None, out)?;
     let differences = dry.differences();
     match global.output.unwrap_or(Format::Table) {
         Format::Table => {
@@ -115,11 +122,40 @@ struct Dry {
 /// What `plan` prints for machines.
 #[derive(Serialize)]
 struct Report<'a> {
-    bindings: &'a [BindingStatus],
+    bindings: Vec<Outlook<'a>>,
     leases: &'a [Lease],
     steps: &'a [Step],
     findings: &'a [engine::plan::Finding],
     problems: &'a [engine::assignment::Problem],
+}
+
+/// What a binding is going to have. Not whether it is ready: nothing was applied.
+#[derive(Serialize)]
+struct Outlook<'a> {
+    name: &'a BindingName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interface: Option<&'a Attachment>,
+    pools: &'a [PoolRef],
+    addresses: &'a [IpNet],
+    gateways: &'a [IpAddr],
+    /// What is in the way, or what is to be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remark: Option<Remark<'a>>,
+}
+
+#[derive(Serialize)]
+struct Remark<'a> {
+    reason: Reason,
+    message: &'a str,
+}
+
+impl<'a> From<&'a BindingStatus> for Outlook<'a> {
+    fn from(binding: &'a BindingStatus) -> Self {
+        let BindingStatus { name, state: _, reason, message, interface, pools, addresses, gateways } =
+            binding;
+        let remark = (*reason != Reason::Applied).then_some(Remark { reason: *reason, message });
+        Self { name, interface: interface.as_ref(), pools, addresses, gateways, remark }
+    }
 }
 
 /// What `check` prints.
@@ -130,15 +166,20 @@ struct Difference {
 }
 
 impl Dry {
-    fn run(config: Config, manifests: &[PathBuf], observed: Option<&Path>) -> anyhow::Result<Self> {
+    fn run(
+        config: &Config,
+        manifests: &[PathBuf],
+        observed: Option<&Path>,
+        out: &Output,
+    ) -> anyhow::Result<Self> {
         let snapshot = match observed {
             Some(path) => Snapshot::read(path)?,
-            None => Snapshot::take(&config)?,
+            None => Snapshot::take(config, out)?,
         };
         let state = &snapshot.state;
-        let mut reading = Reading::new(&config);
+        let mut reading = Reading::new(config);
         if manifests.is_empty() {
-            reading.read(&config);
+            reading.read(config);
         } else {
             reading.take(Ok(Word::of(&input::read(manifests)?, &config.node)));
             reading.refresh_pods();
@@ -146,7 +187,7 @@ impl Dry {
         let (assignment, _) =
             reading.assignment(state).unwrap_or_else(|| (Assignment::empty(config.node.clone()), None));
         let source = reading.source_state().clone();
-        let matches = snapshot.matches(&config);
+        let matches = snapshot.matches(config);
         let now = now();
         let pass = engine::pass(&Inputs {
             bindings: &config.bindings,
@@ -184,7 +225,7 @@ impl Dry {
 
     fn report(&self) -> Report<'_> {
         Report {
-            bindings: &self.bindings,
+            bindings: self.bindings.iter().map(Outlook::from).collect(),
             leases: &self.pass.book.leases,
             steps: &self.pass.plan.steps,
             findings: &self.pass.plan.findings,
@@ -196,13 +237,10 @@ impl Dry {
         self.pass.plan.steps.iter().map(|s| s.words(|i| self.snapshot.name(i))).collect()
     }
 
-    fn bindings_table(&self) -> String {
-        let rows: Vec<_> = self.bindings.iter().map(super::status::row).collect();
-        let mut text = super::output::table(super::status::HEADS, &rows);
-        for binding in self.bindings.iter().filter(|b| !b.message.is_empty()) {
-            text.push_str(&format!("\n{}: {}\n", binding.name, binding.message));
-        }
-        text
+    fn bindings_table(&self, out: &Output) -> anyhow::Result<()> {
+        let rows: Vec<_> = self.bindings.iter().map(cells).collect();
+        out.table(HEADS, &rows)?;
+        Ok(out.paragraph(self.bindings.iter().filter_map(message))?)
     }
 
     fn differences(&self) -> Vec<Difference> {

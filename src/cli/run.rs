@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use tracing::level_filters::LevelFilter;
 
 use super::{Output, settings::Settings};
 use crate::agent::Agent;
@@ -13,7 +14,7 @@ use crate::agent::Agent;
 /// configuration, and configures addresses, routes and rules on the SFs by netlink. Whatever somebody takes away comes
 /// back. Stopping the agent leaves the network as it is.
 ///
-/// SIGHUP reads configuration and manifests again; SIGTERM ends at once.
+/// SIGHUP reads configuration and manifests again; SIGTERM ends at once. Needs CAP_NET_ADMIN and a writable state directory.
 ///
 /// Manifests are split over nodes by what they say alone: .status.allocations first, then the Node objects by name. Without
 /// Node objects this node is the only one. To keep every node's block when nodes come and go, ship the pools as
@@ -25,17 +26,16 @@ Examples:
   dpu-ipam run --config ./config.yaml --node dpu-1
   dpu-ipam run --once          # one pass, for scripts and boot
 
-Exit codes: 0 ended as asked (with --once: every binding is ready), 1 failed (with --once: some binding is not ready),
-2 wrong usage")]
+Exit codes: 0 ended as asked, 1 failed, 2 wrong usage; with --once: 0 every binding is ready, 1 some are not")]
 pub(super) struct Args {
-    #[command(flatten)]
-    settings: Settings,
     /// Make one pass and end
     #[arg(long)]
     once: bool,
-    /// How much to log: error, warn, info, debug
+    /// How much to log to standard error: off, error, warn, info, debug
     #[arg(long, value_name = "LEVEL", default_value = "info")]
-    log_level: tracing::level_filters::LevelFilter,
+    log_level: LevelFilter,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 pub(super) fn run(args: &Args, out: &Output) -> anyhow::Result<ExitCode> {

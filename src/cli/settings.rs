@@ -8,16 +8,16 @@ use crate::config::{Config, ConfigError, Flags, Surroundings};
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Configuration")]
 pub(super) struct Settings {
-    /// Configuration file [default: /etc/dpu-ipam/config.yaml if it is there]
+    /// Configuration file [env: DPU_IPAM_CONFIG; default: /etc/dpu-ipam/config.yaml]
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// This node's name in the cluster [default: the host name]
+    /// This node's name in the cluster [env: DPU_IPAM_NODE; default: the host name]
     #[arg(long, value_name = "NAME")]
     pub(super) node: Option<String>,
-    /// Where the leases are kept [default: /var/lib/dpu-ipam]
+    /// Where the leases are kept [env: DPU_IPAM_STATE_DIR, STATE_DIRECTORY; default: /var/lib/dpu-ipam]
     #[arg(long, value_name = "DIR")]
     pub(super) state_dir: Option<PathBuf>,
-    /// Where the status file is [default: /run/dpu-ipam]
+    /// Where the status file is [env: DPU_IPAM_RUNTIME_DIR, RUNTIME_DIRECTORY; default: /run/dpu-ipam]
     #[arg(long, value_name = "DIR")]
     pub(super) runtime_dir: Option<PathBuf>,
 }

@@ -1,11 +1,12 @@
 //! The state of a machine as `inspect -o json` prints and `plan --observed` reads it, so that a user's case can be replayed
 //! elsewhere.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, io, path::Path};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use super::Output;
 use crate::{
     agent::{boot_id, identity},
     config::Config,
@@ -31,11 +32,18 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Of this machine, now.
+    /// Of this machine, now. Says so if the store is closed to the user.
     ///
     /// # Errors
     /// The kernel or sysfs cannot be read.
-    pub(super) fn take(config: &Config) -> anyhow::Result<Self> {
+    pub(super) fn take(config: &Config, out: &Output) -> anyhow::Result<Self> {
+        // Only root may look into it.
+        if let Err(error) = fs::read_dir(&config.state_dir)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            let dir = config.state_dir.display();
+            out.warning(&format!("cannot read {dir}: {error}; the stored leases count as none"));
+        }
         let observed = Kernel::open()?.observe()?;
         let sfs = Finder::new(Path::new("/sys")).discover(&observed.links)?;
         let (state, _) = Store::peek(&config.state_dir, &identity(config), &boot_id());

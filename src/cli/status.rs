@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::{Format, Global, Output, settings::Settings};
 use crate::{
     agent::now,
-    engine::status::{BindingStatus, Status},
+    engine::status::{BindingStatus, ConditionType, Status},
     report::local,
     store,
 };
@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args, global: &Global, out: &Output) -> anyhow::Result<
     let config = args.settings.load()?;
     let file = config.runtime_dir.join("status.json");
     let status = local::read(&config.runtime_dir)
-        .with_context(|| format!("no status in {}; is the agent running?", file.display()))?;
+        .with_context(|| format!("no agent has reported here: cannot read {}", file.display()))?;
     let running = store::is_held(&config.state_dir);
     match global.output.unwrap_or(Format::Table) {
         Format::Table => table(&status, out)?,
@@ -43,36 +43,46 @@ pub(super) fn run(args: &Args, global: &Global, out: &Output) -> anyhow::Result<
 }
 
 fn table(status: &Status, out: &Output) -> anyhow::Result<()> {
-    let age = |t: crate::model::Timestamp| now().0.saturating_sub(t.0);
-    let assignment = status
-        .assignment_time
-        .map_or_else(|| "no assignment yet".to_owned(), |t| format!("assignment known for {}s", age(t)));
+    let assignment = status.assignment_time.map_or_else(
+        || "no assignment yet".to_owned(),
+        |time| format!("assignment known for {}", ago(now().0.saturating_sub(time.0))),
+    );
     out.text(&format!("node {}, dpu-ipam {}, {assignment}\n\n", status.node, status.agent_version))?;
-    let rows: Vec<_> = status.bindings.iter().map(row).collect();
-    out.table(HEADS, &rows)?;
-    for binding in status.bindings.iter().filter(|b| !b.message.is_empty()) {
-        out.text(&format!("\n{}: {}\n", binding.name, binding.message))?;
-    }
-    for condition in status.conditions.iter().filter(|c| !c.status) {
-        out.text(&format!(
-            "\n{:?} is false ({}): {}\n",
-            condition.kind, condition.reason, condition.message
-        ))?;
-    }
-    for problem in &status.problems {
-        out.text(&format!("\n{problem}\n"))?;
-    }
-    for note in &status.notes {
-        out.text(&format!("\n{note}\n"))?;
-    }
+    let rows: Vec<_> = status
+        .bindings
+        .iter()
+        .map(|binding| {
+            let [name, netdev, address, gateway, pool] = cells(binding);
+            let (state, reason) = (format!("{:?}", binding.state), format!("{:?}", binding.reason));
+            [name, netdev, address, gateway, pool, state, reason]
+        })
+        .collect();
+    let [name, netdev, address, gateway, pool] = HEADS;
+    out.table([name, netdev, address, gateway, pool, "STATE", "REASON"], &rows)?;
+    out.paragraph(status.bindings.iter().filter_map(message))?;
+    // Whether all is ready stands in the rows.
+    let conditions = status.conditions.iter().filter(|c| !c.status && c.kind != ConditionType::Ready);
+    out.paragraph(conditions.map(|c| format!("{:?} is false ({}): {}", c.kind, c.reason, c.message)))?;
+    out.paragraph(status.problems.iter().map(ToString::to_string))?;
+    out.paragraph(status.notes.iter().cloned())?;
     Ok(())
 }
 
-/// The columns of [`row`].
-pub(super) const HEADS: [&str; 7] = ["BINDING", "NETDEV", "ADDRESS", "GATEWAY", "POOL", "STATE", "REASON"];
+/// A length of time in the unit that suits it.
+fn ago(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
 
-/// A binding as a row of a table.
-pub(super) fn row(binding: &BindingStatus) -> [String; 7] {
+/// The columns of [`cells`].
+pub(super) const HEADS: [&str; 5] = ["BINDING", "NETDEV", "ADDRESS", "GATEWAY", "POOL"];
+
+/// What a binding has, as the beginning of a table's row.
+pub(super) fn cells(binding: &BindingStatus) -> [String; 5] {
     let list = |items: Vec<String>| if items.is_empty() { "-".to_owned() } else { items.join(",") };
     [
         binding.name.to_string(),
@@ -80,7 +90,10 @@ pub(super) fn row(binding: &BindingStatus) -> [String; 7] {
         list(binding.addresses.iter().map(ToString::to_string).collect()),
         list(binding.gateways.iter().map(ToString::to_string).collect()),
         list(binding.pools.iter().map(ToString::to_string).collect()),
-        format!("{:?}", binding.state),
-        format!("{:?}", binding.reason),
     ]
+}
+
+/// What there is to say of a binding.
+pub(super) fn message(binding: &BindingStatus) -> Option<String> {
+    (!binding.message.is_empty()).then(|| format!("{}: {}", binding.name, binding.message))
 }

@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args, global: &Global, out: &Output) -> anyhow::Result<
     let sources = match args.files.read() {
         Ok(sources) => sources,
         Err(error) => {
-            out.error(&format!("{error:#}"));
+            out.error(&super::in_full(&error));
             return Ok(ExitCode::from(UNREADABLE));
         }
     };

@@ -1,3 +1,5 @@
+//! Tests of the configuration: what an example says, what each mistake is answered.
+
 use std::{io, path::Path, time::Duration};
 
 use super::{Config, ConfigError, Flags, Problem, SourceConfig, Surroundings};

@@ -6,6 +6,7 @@
 //! names anything that is not marked or recorded as ours.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
 };
@@ -71,8 +72,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What is in the way, and is not ours to remove.
     pub findings: Vec<Finding>,
-    /// The record of what is ours, with what the steps will add.
-    pub owned: Owned,
+    /// The record of what is ours, with what the steps will add; `None` = as it was.
+    pub owned: Option<Owned>,
 }
 
 /// Something foreign in the way.
@@ -106,7 +107,7 @@ pub fn plan(
     numbers: &RoutingNumbers,
     scope: Scope,
 ) -> Plan {
-    let mut draft = Draft { owned: owned.clone(), ..Draft::default() };
+    let mut draft = Draft { owned: Cow::Borrowed(owned), ..Draft::default() };
     let view = View::new(observed, owned, numbers);
     let nothing = DesiredLink::default();
     let mut held = desired.unplaced.clone();
@@ -127,8 +128,13 @@ pub fn plan(
     if scope == Scope::All {
         draft.rules(desired, observed, numbers, |rule| rule.from.is_some_and(|f| held.contains(&f.addr())));
         // What is neither there nor about to be is no longer on record, lest an administrator's address be taken for ours.
-        draft.owned.addresses.retain(|o| view.has(o) || desired.has(o));
-        draft.owned.settings.retain(|s| observed.links.get(&s.ifindex).is_some_and(|l| l.name == s.netdev));
+        let there = |o: &OwnedAddress| view.has(o) || desired.has(o);
+        let stands = |s: &OwnedSetting| observed.links.get(&s.ifindex).is_some_and(|l| l.name == s.netdev);
+        if !draft.owned.addresses.iter().all(there) || !draft.owned.settings.iter().all(stands) {
+            let owned = draft.owned.to_mut();
+            owned.addresses.retain(there);
+            owned.settings.retain(stands);
+        }
     }
     draft.finish()
 }
@@ -198,7 +204,7 @@ fn same_way(a: &Route, b: &Route) -> bool {
 
 /// Steps by kind, in the order in which they will be taken.
 #[derive(Default)]
-struct Draft {
+struct Draft<'a> {
     settings: Vec<Step>,
     add_addresses: Vec<Step>,
     links: Vec<Step>,
@@ -208,10 +214,10 @@ struct Draft {
     del_routes: Vec<Step>,
     del_addresses: Vec<Step>,
     findings: Vec<Finding>,
-    owned: Owned,
+    owned: Cow<'a, Owned>,
 }
 
-impl Draft {
+impl Draft<'_> {
     fn add(&mut self, link: &Link, wanted: &DesiredLink, present: &[&Address], view: &View<'_>) {
         for (key, value) in &wanted.settings {
             self.set(link, *key, *value);
@@ -222,7 +228,10 @@ impl Draft {
         for want in &wanted.addresses {
             let there = present.iter().find(|a| a.address == want.address);
             let Some(there) = there else {
-                self.owned.addresses.insert(OwnedAddress { ifindex: link.ifindex, address: want.address });
+                let record = OwnedAddress { ifindex: link.ifindex, address: want.address };
+                if !self.owned.addresses.contains(&record) {
+                    self.owned.to_mut().addresses.insert(record);
+                }
                 self.add_addresses.push(Step::AddAddress(Address {
                     ifindex: link.ifindex,
                     address: want.address,
@@ -296,7 +305,12 @@ impl Draft {
         }
         if self.owned.setting(link.ifindex, key).is_none() {
             let netdev = link.name.clone();
-            self.owned.settings.insert(OwnedSetting { ifindex: link.ifindex, netdev, key, previous });
+            self.owned.to_mut().settings.insert(OwnedSetting {
+                ifindex: link.ifindex,
+                netdev,
+                key,
+                previous,
+            });
         }
         self.settings.push(Step::SetIpv4 { ifindex: link.ifindex, key, value });
     }
@@ -315,7 +329,7 @@ impl Draft {
         for setting in done {
             if link.ipv4.get(setting.key) == setting.previous {
                 // On record until the kernel shows the old value again.
-                self.owned.settings.remove(&setting);
+                self.owned.to_mut().settings.remove(&setting);
             } else {
                 let (ifindex, key, value) = (link.ifindex, setting.key, setting.previous);
                 self.settings.push(Step::SetIpv4 { ifindex, key, value });
@@ -362,7 +376,11 @@ impl Draft {
             self.del_routes,
             removed,
         ];
-        Plan { steps: steps.into_iter().flatten().collect(), findings: self.findings, owned: self.owned }
+        let owned = match self.owned {
+            Cow::Owned(owned) => Some(owned),
+            Cow::Borrowed(_) => None,
+        };
+        Plan { steps: steps.into_iter().flatten().collect(), findings: self.findings, owned }
     }
 }
 

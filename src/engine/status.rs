@@ -62,10 +62,10 @@ impl Status {
         }
     }
 
-    /// Whether every binding has what it asks for.
+    /// Whether every binding has what it asks for; false while nothing is known.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.bindings.iter().all(|b| b.state == State::Ready)
+        self.conditions.iter().any(|c| c.kind == ConditionType::Ready && c.status)
     }
 }
 
@@ -421,7 +421,10 @@ fn conditions(facts: &Facts<'_>, bindings: &[BindingStatus]) -> Vec<Condition> {
                 ConditionType::SourceSynced,
                 false,
                 "ObjectsUnusable",
-                format!("{} problems, see problems", facts.assignment.problems.len()),
+                match facts.assignment.problems.len() {
+                    1 => "1 problem, see problems".to_owned(),
+                    n => format!("{n} problems, see problems"),
+                },
             ),
             SourceState::Synced => condition(ConditionType::SourceSynced, true, "Synced", String::new()),
         },

@@ -9,9 +9,9 @@ use crate::model::Step;
 
 /// Why the kernel's state could not be read or watched. A failed read is never a short answer.
 #[derive(Debug, thiserror::Error)]
-#[error("{operation}: {source}")]
+#[error("cannot {operation}: {source}")]
 pub struct KernelError {
-    /// What was tried, as in "dump of addresses".
+    /// What was tried, as in "read the addresses".
     pub operation: &'static str,
     /// What happened.
     pub source: Failure,

@@ -18,6 +18,7 @@
 mod apply;
 mod convert;
 mod error;
+mod link;
 mod observe;
 mod probe;
 mod request;
@@ -27,6 +28,7 @@ mod watch;
 mod wire;
 
 pub use error::{ErrorKind, Failure, KernelError, Refusal, StepError};
+pub use link::VethPeer;
 pub use probe::Probe;
 pub use watch::{Culprit, Wake, Watch};
 

@@ -56,7 +56,10 @@ impl Kernel {
     ///
     /// As [`Self::observe`].
     pub fn observe_links(&mut self, links: &BTreeSet<u32>) -> Result<Observed, KernelError> {
-        let mut observed = self.observe_addresses(links)?;
+        let mut observed = Observed { addresses: self.observe_addresses(links)?, ..Observed::default() };
+        for link in self.get_links(links)? {
+            observed.links.insert(link.ifindex, link);
+        }
         for family in FAMILIES {
             if links.len() > FEW_FOR_ROUTES {
                 observed.routes.extend(self.dump_routes(family, Some(links))?);
@@ -74,31 +77,28 @@ impl Kernel {
         Ok(observed)
     }
 
-    /// These links with their addresses; no routes and no rules. A link that is gone is absent.
+    /// The addresses of these links, and nothing else.
     ///
-    /// Some microseconds a link: for a first repair before [`Self::observe_links`] finds out what else is missing.
+    /// Some microseconds a link, and without the lock that the author of a change may still hold: for a first repair before
+    /// [`Self::observe_links`] finds out what else is missing.
     ///
     /// # Errors
     ///
     /// As [`Self::observe`].
-    pub fn observe_addresses(&mut self, links: &BTreeSet<u32>) -> Result<Observed, KernelError> {
-        let mut observed = Observed::default();
+    pub fn observe_addresses(&mut self, links: &BTreeSet<u32>) -> Result<Vec<Address>, KernelError> {
+        let mut addresses = Vec::new();
         for family in FAMILIES {
             if links.len() > FEW_FOR_ADDRESSES {
                 let mut all = self.dump_addresses(family, 0)?;
                 all.retain(|address| links.contains(&address.ifindex));
-                observed.addresses.extend(all);
+                addresses.extend(all);
                 continue;
             }
             for link in links {
-                observed.addresses.extend(self.dump_addresses(family, *link)?);
+                addresses.extend(self.dump_addresses(family, *link)?);
             }
         }
-        // Last, as the kernel answers this one under the lock that the author of a change may still hold.
-        for link in self.get_links(links)? {
-            observed.links.insert(link.ifindex, link);
-        }
-        Ok(observed)
+        Ok(addresses)
     }
 
     pub(super) fn dump_links(&mut self) -> Result<Vec<Link>, KernelError> {
@@ -108,7 +108,7 @@ impl Kernel {
                 links.push(convert::link(body)?);
                 Ok(())
             })
-            .map_err(|e| e.of("dump of links"))
+            .map_err(|e| e.of("read the links"))
     }
 
     fn get_links(&mut self, links: &BTreeSet<u32>) -> Result<Vec<Link>, KernelError> {
@@ -141,7 +141,7 @@ impl Kernel {
             addresses.extend(convert::address(body)?);
             Ok(())
         });
-        absent_if_gone(addresses).map_err(|e| e.of("dump of addresses"))
+        absent_if_gone(addresses).map_err(|e| e.of("read the addresses"))
     }
 
     /// Unicast routes of one family, through some links or all.
@@ -165,7 +165,7 @@ impl Kernel {
             routes.extend(convert::route(body, through)?);
             Ok(())
         });
-        absent_if_gone(routes).map_err(|e| e.of("dump of routes"))
+        absent_if_gone(routes).map_err(|e| e.of("read the routes"))
     }
 
     fn dump_rules(&mut self, family: u8) -> Result<Vec<Rule>, KernelError> {
@@ -177,7 +177,7 @@ impl Kernel {
                 rules.extend(convert::rule(body)?);
                 Ok(())
             })
-            .map_err(|e| e.of("dump of rules"))
+            .map_err(|e| e.of("read the rules"))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Numbers of the kernel's user interface, with the types that messages give them (`linux/netlink.h`,
-//! `linux/rtnetlink.h`, `linux/if_link.h`, `linux/if_addr.h`, `linux/fib_rules.h`, `linux/ip.h`). Only those that this room
-//! uses; never any logic.
+//! `linux/rtnetlink.h`, `linux/if_link.h`, `linux/veth.h`, `linux/if_addr.h`, `linux/fib_rules.h`, `linux/ip.h`). Only those
+//! that this room uses; never any logic.
 
 // Message headers.
 pub(super) const NLM_F_REQUEST: u16 = 0x1;
@@ -52,12 +52,16 @@ pub(super) const IFF_LOWER_UP: u32 = 0x1_0000;
 pub(super) const IFLA_ADDRESS: u16 = 1;
 pub(super) const IFLA_IFNAME: u16 = 3;
 pub(super) const IFLA_MTU: u16 = 4;
+pub(super) const IFLA_MASTER: u16 = 10;
 pub(super) const IFLA_LINKINFO: u16 = 18;
+pub(super) const IFLA_NET_NS_PID: u16 = 19;
 pub(super) const IFLA_AF_SPEC: u16 = 26;
 pub(super) const IFLA_EXT_MASK: u16 = 29;
 pub(super) const IFLA_PHYS_PORT_NAME: u16 = 38;
 pub(super) const IFLA_PARENT_DEV_NAME: u16 = 56;
 pub(super) const IFLA_INFO_KIND: u16 = 1;
+pub(super) const IFLA_INFO_DATA: u16 = 2;
+pub(super) const VETH_INFO_PEER: u16 = 1;
 pub(super) const IFLA_INET_CONF: u16 = 1;
 pub(super) const RTEXT_FILTER_SKIP_STATS: u32 = 0x8;
 

@@ -175,6 +175,14 @@ impl Writer {
         self.attr_with(kind | NESTED, attrs);
     }
 
+    /// The same with a fixed header, of a multiple of 4 bytes, before the attributes.
+    pub(super) fn nest_behind(&mut self, kind: u16, header: &[u8], attrs: impl FnOnce(&mut Self)) {
+        self.nest(kind, |w| {
+            w.0.extend_from_slice(header);
+            attrs(w);
+        });
+    }
+
     fn attr_with(&mut self, kind: u16, value: impl FnOnce(&mut Self)) {
         let start = self.0.len();
         self.0.extend_from_slice(&[0; 2]);

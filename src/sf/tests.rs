@@ -1,3 +1,5 @@
+//! Tests on trees that have the form of sysfs on a BlueField.
+
 use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path};
 
 use super::Finder;

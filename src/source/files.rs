@@ -27,7 +27,7 @@ const ATTEMPTS: u32 = 8;
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// A file or directory is missing or refuses.
-    #[error("read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}", path.display())]
     Read {
         /// Which.
         path: PathBuf,
@@ -35,13 +35,13 @@ pub enum SourceError {
         source: io::Error,
     },
     /// A pipe, a device or the like: reading it might never end.
-    #[error("read {}: neither a file nor a directory", .0.display())]
+    #[error("cannot read {}: neither a file nor a directory", .0.display())]
     Kind(PathBuf),
     /// The files changed during each of several attempts to read them.
     #[error("the files keep changing while they are read; trying again with the next change")]
     Unstable,
     /// The kernel does not let us watch.
-    #[error("watch {}: {source}", path.display())]
+    #[error("cannot watch {}: {source}", path.display())]
     Watch {
         /// What.
         path: PathBuf,

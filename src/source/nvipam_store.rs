@@ -21,7 +21,7 @@ pub type Reserved = BTreeMap<(PoolKind, String), BTreeMap<IpAddr, String>>;
 #[derive(Debug, thiserror::Error)]
 pub enum NvIpamError {
     /// The file refuses.
-    #[error("read nv-ipam's store {}: {source}", path.display())]
+    #[error("cannot read nv-ipam's store {}: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,

@@ -1,3 +1,5 @@
+//! Tests of the store on real directories.
+
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use super::{Identity, Origin, State, Store, StoreError, Unusable, file, format};

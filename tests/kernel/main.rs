@@ -5,6 +5,7 @@
 mod netns;
 
 mod apply;
+mod link;
 mod observe;
 mod watch;
 

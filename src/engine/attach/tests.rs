@@ -1,3 +1,5 @@
+//! Tests of the match between bindings and SFs.
+
 use super::{Discovery, Match, SfDevice, SkipReason, Skipped, match_bindings};
 use crate::model::{Attachment, Binding, Isolation, PciAddr, PoolChoice, PoolSelector, SfMatch};
 

@@ -1,3 +1,5 @@
+//! Tests of messages in bytes: read into the nouns of the model, and refused when torn.
+
 use proptest::prelude::*;
 
 use super::super::wire::Writer;

@@ -1,3 +1,5 @@
+//! Tests of what an event wakes.
+
 use super::super::wire::Writer;
 use super::*;
 

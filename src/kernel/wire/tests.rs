@@ -1,3 +1,5 @@
+//! Tests of attributes in bytes.
+
 use proptest::prelude::*;
 
 use super::*;

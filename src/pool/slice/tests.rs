@@ -1,3 +1,5 @@
+//! Tests of a slice's leasable addresses.
+
 use proptest::prelude::*;
 
 use super::*;

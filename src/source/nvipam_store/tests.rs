@@ -1,3 +1,5 @@
+//! Tests of reading nv-ipam's store.
+
 use std::{collections::BTreeMap, fs, net::IpAddr};
 
 use super::{NvIpamError, NvIpamStore};
