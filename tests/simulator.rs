@@ -3,6 +3,8 @@
 //! The model kernel keeps to what the real one does with addresses and routes (a primary address takes its secondaries along,
 //! the last address takes the routes along, link down drops routes), so that plans have to cope with it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,

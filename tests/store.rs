@@ -109,14 +109,14 @@ fn child_on_a_small_disk() {
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
-    mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), Some("size=256k")).unwrap();
+    mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), Some("size=2m")).unwrap();
 
     let mut store = Store::open(dir).unwrap();
     for generation in 1..=2 {
         store.save(&state(generation)).unwrap();
     }
     let filler = dir.join("filler");
-    fs::write(&filler, vec![0; 1 << 20]).expect_err("the disk is full now");
+    fs::write(&filler, vec![0; 4 << 20]).expect_err("the disk is full now");
     let error = store.save(&state(3)).expect_err("no room");
     assert!(
         matches!(&error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull)

@@ -19,10 +19,10 @@ use crate::{
     },
     model::Timestamp,
     source::{
-        files::{self, FilesSource, SourceError, Word},
+        files::{self, SourceError, Word},
         nvipam_store::NvIpamStore,
     },
-    store::{Identity, State, Store, StoreError},
+    store::{Identity, State},
 };
 
 /// The clock on the wall.
@@ -169,44 +169,4 @@ impl Reading {
     pub fn notes(&self) -> impl Iterator<Item = String> {
         self.pods_error.iter().cloned()
     }
-}
-
-/// The watch on the manifests. Where the system refuses one, the resync reads them instead.
-pub(super) struct Changes(Option<FilesSource>);
-
-impl Changes {
-    pub(super) fn watch(config: &Config) -> Self {
-        let SourceConfig::Files { paths } = &config.source;
-        let source = FilesSource::new(paths.clone());
-        Self(
-            source.inspect_err(|e| warn!("{e}; the manifests are read again every {:?}", config.resync)).ok(),
-        )
-    }
-
-    pub(super) async fn changed(&mut self) {
-        if let Some(source) = &mut self.0 {
-            match source.changed().await {
-                Ok(()) => return,
-                Err(error) => warn!("{error}; the manifests are read again with every resync"),
-            }
-            self.0 = None;
-        }
-        std::future::pending::<()>().await;
-    }
-}
-
-/// The store with what is in it, and what an operator should know of that. A directory that cannot be used stops nobody.
-pub(super) fn open_store(config: &Config) -> Result<(Option<Store>, State, Vec<String>), StoreError> {
-    let mut store = match Store::open(&config.state_dir) {
-        Ok(store) => store,
-        Err(held @ StoreError::Held { .. }) => return Err(held),
-        // The first attempt to save says why.
-        Err(_) => return Ok((None, State::empty(identity(config), boot_id()), Vec::new())),
-    };
-    let loaded = store.load(&identity(config), &boot_id());
-    let notes: Vec<_> = loaded.sidelined.iter().map(ToString::to_string).collect();
-    for note in &notes {
-        warn!("{note}");
-    }
-    Ok((Some(store), loaded.state, notes))
 }

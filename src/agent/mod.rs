@@ -5,12 +5,13 @@
 //! (`repair`), which brings a lost address back in the time of a few system calls; everything else is a full
 //! [`Agent::pass`].
 
+mod error;
 mod inputs;
 mod repair;
+mod waits;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    io,
     path::Path,
     time::{Duration, Instant},
 };
@@ -18,12 +19,15 @@ use std::{
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, error, info, warn};
 
-use inputs::{Changes, open_store};
 use repair::asks_for;
 
+pub use error::{AgentError, PassError};
 pub use inputs::{Reading, boot_id, identity, now};
 
-use self::repair::Pending;
+use self::{
+    repair::Pending,
+    waits::{Changes, until},
+};
 use crate::{
     config::{Config, ConfigError},
     engine::{
@@ -33,10 +37,10 @@ use crate::{
         drift::Repairs,
         status::{Facts, Failure, SourceState, State as BindingState, Status, status},
     },
-    kernel::{Kernel, KernelError, Watch},
+    kernel::{Kernel, Watch},
     model::{BindingName, Link, Step, Timestamp},
     report::local::StatusFile,
-    sf::{Finder, SfError},
+    sf::Finder,
     store::{State, Store, StoreError},
 };
 
@@ -45,42 +49,6 @@ const ROUNDS: usize = 3;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// First and longest pause after a pass that could not read the kernel.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
-
-/// Why the agent ends.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// The kernel's state cannot be read, or the netlink sockets cannot be had.
-    #[error(transparent)]
-    Kernel(#[from] KernelError),
-    /// The first pass could not read something.
-    #[error(transparent)]
-    Pass(#[from] PassError),
-    /// Another instance runs.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Nothing may be changed here.
-    #[error("not allowed to change network settings: run as root, or give the process CAP_NET_ADMIN")]
-    NotPermitted,
-    /// Signals or inotify.
-    #[error("cannot {operation}: {source}")]
-    Io {
-        /// What was tried.
-        operation: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-/// Why a pass was given up before it changed anything.
-#[derive(Debug, thiserror::Error)]
-pub enum PassError {
-    /// The kernel cannot be read.
-    #[error(transparent)]
-    Kernel(#[from] KernelError),
-    /// The SFs cannot be read.
-    #[error(transparent)]
-    Sf(#[from] SfError),
-}
 
 /// Reads the configuration again.
 pub type Reload = Box<dyn Fn() -> Result<Config, ConfigError>>;
@@ -154,9 +122,14 @@ impl Agent {
     /// # Errors
     /// The kernel cannot be read.
     pub fn once(mut self) -> Result<Status, AgentError> {
-        self.reading.read(&self.config);
+        self.read();
         self.pass()?;
         Ok(self.settled.map_or_else(|| Status::empty(self.config.node, VERSION, now()), |s| s.status))
+    }
+
+    /// Reads the source and nv-ipam's store. What cannot be read stays as it was read last.
+    pub fn read(&mut self) {
+        self.reading.read(&self.config);
     }
 
     /// Runs until SIGTERM or SIGINT, and leaves the network as it is then.
@@ -171,7 +144,7 @@ impl Agent {
         // Both listen before the first look, so that no change falls between.
         let mut watch = Watch::open(&mut self.kernel)?;
         let mut changes = Changes::watch(&self.config);
-        self.reading.read(&self.config);
+        self.read();
         let mut look = true;
         let mut retry = RETRY.0;
         let mut resync = Instant::now();
@@ -211,7 +184,7 @@ impl Agent {
                     }
                 },
                 () = changes.changed() => {
-                    self.reading.read(&self.config);
+                    self.read();
                     true
                 }
                 () = until(held) => {
@@ -220,7 +193,7 @@ impl Agent {
                 }
                 () = until(Some(resync)) => {
                     self.repairs.forget(self.started.elapsed());
-                    self.reading.read(&self.config);
+                    self.read();
                     true
                 }
             };
@@ -248,12 +221,15 @@ impl Agent {
             Ok(_) => error!("the node's name or the state directory changed; start the agent anew for that"),
             Err(error) => error!("configuration left as it was: {error}"),
         }
-        self.reading.read(&self.config);
+        self.read();
         self.config.source != before
     }
 
-    /// A complete pass: read all, compute, store, apply, look again, report.
-    fn pass(&mut self) -> Result<(), PassError> {
+    /// A complete pass: look at everything, compute, store, apply, look again, report.
+    ///
+    /// # Errors
+    /// The kernel or the SFs cannot be read; nothing was changed.
+    pub fn pass(&mut self) -> Result<(), PassError> {
         let mut failures: Vec<Failure> = Vec::new();
         let mut contended = HashSet::new();
         self.pending = None;
@@ -409,6 +385,22 @@ impl Agent {
     }
 }
 
+/// The store with what is in it, and what an operator should know of that. A directory that cannot be used stops nobody.
+fn open_store(config: &Config) -> Result<(Option<Store>, State, Vec<String>), StoreError> {
+    let mut store = match Store::open(&config.state_dir) {
+        Ok(store) => store,
+        Err(held @ StoreError::Held { .. }) => return Err(held),
+        // The first attempt to save says why.
+        Err(_) => return Ok((None, State::empty(identity(config), boot_id()), Vec::new())),
+    };
+    let loaded = store.load(&identity(config), &boot_id());
+    let notes: Vec<_> = loaded.sidelined.iter().map(ToString::to_string).collect();
+    for note in &notes {
+        warn!("{note}");
+    }
+    Ok((Some(store), loaded.state, notes))
+}
+
 /// One line for every binding whose state or addresses changed.
 fn log_changes(before: Option<&Status>, after: &Status) {
     for binding in &after.bindings {
@@ -431,12 +423,4 @@ fn log_changes(before: Option<&Status>, after: &Status) {
 
 fn name_of(links: &BTreeMap<u32, Link>, ifindex: u32) -> String {
     links.get(&ifindex).map_or_else(|| format!("interface {ifindex}"), |l| l.name.to_string())
-}
-
-/// Waits until `at`; for ever without one.
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
 }

@@ -37,14 +37,14 @@ fn a_fight_is_slowed_down_and_its_other_side_named() {
 
         // The fight goes on for longer than the patience: no more than one round in five seconds, and hardly any work.
         let (begin, cpu, repairs) =
-            (Instant::now(), agent.cpu(), agent.log().matches("repaired: add address").count());
+            (Instant::now(), agent.cpu(), agent.log().matches("repaired sf0: add address").count());
         let mut ready = 0;
         agent.until("twelve seconds of fight", || {
             fight();
             ready += u32::from(w.is_ready());
             begin.elapsed() > Duration::from_secs(12)
         });
-        let more = agent.log().matches("repaired: add address").count() - repairs;
+        let more = agent.log().matches("repaired sf0: add address").count() - repairs;
         assert!(more <= 4, "{more} repairs in twelve seconds");
         let cpu = agent.cpu() - cpu;
         assert!(cpu < Duration::from_millis(600), "{cpu:?} of work in twelve seconds");

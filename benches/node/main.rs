@@ -1,13 +1,17 @@
-//! The kernel room against its peers in the same run: `cargo bench --bench kernel`, as root. Works in a network namespace of
-//! its own with 1,000 veths (500 pairs, both ends used). Prints medians, and their ratio to the peer that counts.
+//! The agent and its kernel room against their peers in the same run: `cargo bench --bench node`, as root; a word after `--`
+//! chooses a part (`apply`, `observe`, `pass`, `drift`, `footprint`). Works in network namespaces of its own with 1,000 veths
+//! (500 pairs, both ends used). Prints medians, and their ratio to the peer that counts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::cast_precision_loss)]
 
 mod apply;
 mod bare;
 mod drift;
+mod footprint;
+mod machine;
 #[path = "../../tests/common/netns.rs"]
 mod netns;
 mod observe;
+mod pass;
 
 use std::{
     fmt::Write as _,
@@ -20,13 +24,24 @@ use netns::{Netns, netns};
 const LINKS: usize = 1000;
 const OURS: u8 = 133;
 
+type Part = fn(&Netns, &[Link]);
+
 fn main() {
-    netns(|ns| {
-        let links = make_links(ns);
-        apply::run(ns, &links);
-        observe::run(ns);
-        drift::run(&links[..256]);
-    });
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    if words.first().is_some_and(|word| word == footprint::IDLE_PEER) {
+        footprint::idle_peer();
+    }
+    let parts: [(&str, Part); 5] = [
+        ("apply", |ns, links| apply::run(ns, links)),
+        ("observe", |ns, _| observe::run(ns)),
+        ("pass", |ns, links| pass::run(ns, links)),
+        ("drift", |_, links| drift::run(&links[..250])),
+        ("footprint", |_, links| footprint::run(&links[..256])),
+    ];
+    for (name, part) in parts.iter().filter(|(name, _)| words.is_empty() || words.iter().any(|w| w == name)) {
+        println!("\n== {name}");
+        netns(|ns| part(ns, &make_links(ns)));
+    }
 }
 
 /// 1,000 veths, all up. In the order of their indices.

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use dpu_ipam::kernel::Kernel;
+use netlink_sys::Socket;
 use nix::libc::{RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE, RTM_GETRULE};
 
 use super::{LINKS, bare, median, netns::Netns, table, timed};
@@ -27,21 +28,10 @@ pub(crate) fn run(ns: &Netns) {
         }
         let mut kernel = Kernel::open().unwrap();
         let socket = bare::socket(None);
-        let mut buffer = Vec::with_capacity(65_536);
-        let (mut ours, mut bare_dumps, mut ip) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ours, mut bare_times, mut ip) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             ours.push(timed(|| assert!(kernel.observe().unwrap().links.len() > LINKS)));
-            bare_dumps.push(timed(|| {
-                let skip_statistics: (u16, &[u8]) = (29, &8_u32.to_ne_bytes());
-                assert!(bare::dump(&socket, RTM_GETLINK, &[0; 16], &[skip_statistics], &mut buffer) > LINKS);
-                bare::dump(&socket, RTM_GETADDR, &[0; 8], &[], &mut buffer);
-                for family in [2, 10] {
-                    let unicast = [family, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
-                    bare::dump(&socket, RTM_GETROUTE, &unicast, &[], &mut buffer);
-                    let rules = [family, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-                    bare::dump(&socket, RTM_GETRULE, &rules, &[], &mut buffer);
-                }
-            }));
+            bare_times.push(timed(|| bare_dumps(&socket)));
             if round < 5 {
                 ip.push(timed(|| {
                     for words in
@@ -57,7 +47,7 @@ pub(crate) fn run(ns: &Netns) {
             1,
             &[
                 ("Kernel::observe", median(ours)),
-                ("bare dumps, thrown away", median(bare_dumps)),
+                ("bare dumps, thrown away", median(bare_times)),
                 ("ip -json (four processes, parsed)", median(ip)),
             ],
         );
@@ -79,4 +69,18 @@ pub(crate) fn run(ns: &Netns) {
         rows.push((name, median((0..ROUNDS).map(time).collect())));
     }
     table("observe_links", 0, &rows);
+}
+
+/// What [`Kernel::observe`] asks for, received and thrown away.
+pub(crate) fn bare_dumps(socket: &Socket) {
+    let mut buffer = Vec::with_capacity(65_536);
+    let skip_statistics: (u16, &[u8]) = (29, &8_u32.to_ne_bytes());
+    assert!(bare::dump(socket, RTM_GETLINK, &[0; 16], &[skip_statistics], &mut buffer) > LINKS);
+    bare::dump(socket, RTM_GETADDR, &[0; 8], &[], &mut buffer);
+    for family in [2, 10] {
+        let unicast = [family, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+        bare::dump(socket, RTM_GETROUTE, &unicast, &[], &mut buffer);
+        let rules = [family, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        bare::dump(socket, RTM_GETRULE, &rules, &[], &mut buffer);
+    }
 }
