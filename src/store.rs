@@ -50,7 +50,7 @@ pub struct State {
     /// The last good assignment, which carries on while the source is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignment: Option<Assignment>,
-    /// When the source said so last.
+    /// Since when it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignment_time: Option<Timestamp>,
     /// What the agent put into the kernel during this boot.

@@ -300,10 +300,8 @@ impl Agent {
     /// Takes over what the pass decided, and stores it before the first step is taken.
     fn store(&mut self, pass: &Pass, assignment: Assignment, time: Option<Timestamp>) {
         let state = &mut self.state;
-        let same = pass.plan.owned.is_none()
-            && state.leases == pass.book
-            && state.assignment.as_ref() == Some(&assignment)
-            && state.assignment_time == time;
+        let news = state.assignment.as_ref() != Some(&assignment);
+        let same = pass.plan.owned.is_none() && state.leases == pass.book && !news;
         if same && !self.unsaved {
             return;
         }
@@ -311,8 +309,11 @@ impl Agent {
         if let Some(owned) = &pass.plan.owned {
             state.owned.clone_from(owned);
         }
-        state.assignment = Some(assignment);
-        state.assignment_time = time;
+        if news {
+            // The time alone is no news: a resync must not cost a write to the disk.
+            state.assignment = Some(assignment);
+            state.assignment_time = time;
+        }
         self.save();
     }
 

@@ -1,5 +1,4 @@
 //! Repairs of single interfaces: the short way from an event to the address that is back.
-
 //!
 //! It has two stages. The kernel tells an interface's addresses in microseconds, but walks whole tables to tell its routes:
 //! so addresses come back at once, and the thorough look follows when it is quiet.

@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, global: &Global, out: &Output) -> anyhow::Result<
 fn table(status: &Status, out: &Output) -> anyhow::Result<()> {
     let assignment = status.assignment_time.map_or_else(
         || "no assignment yet".to_owned(),
-        |time| format!("assignment read {} ago", ago(now().0.saturating_sub(time.0))),
+        |time| format!("assignment known for {}", ago(now().0.saturating_sub(time.0))),
     );
     out.text(&format!("node {}, dpu-ipam {}, {assignment}\n\n", status.node, status.agent_version))?;
     let rows: Vec<_> = status

@@ -277,7 +277,7 @@ impl Draft<'_> {
         for route in view.by_link.get(&link.ifindex).into_iter().flatten() {
             let ours = route.protocol == view.numbers.protocol;
             // A route that was replaced in its place is gone already.
-            if ours && !places.contains(&key(route)) && !stands_in(route, wanted) {
+            if ours && !places.contains(&key(route)) && !stands_in(route, wanted, view) {
                 self.del_routes.push(Step::DelRoute((*route).clone()));
             }
         }
@@ -407,7 +407,10 @@ fn kernel_subnet_routes<'a>(
     })
 }
 
-/// Whether `route` stands in for the kernel's to the subnet of a wanted address.
-fn stands_in(route: &Route, wanted: &DesiredLink) -> bool {
-    wanted.addresses.iter().any(|a| a.subnet_route.as_ref().is_some_and(|r| same_way(r, route)))
+/// Whether `route` stands in for the kernel's to the subnet of a wanted address, and the kernel's is not there itself.
+fn stands_in(route: &Route, wanted: &DesiredLink, view: &View<'_>) -> bool {
+    wanted.addresses.iter().any(|a| {
+        a.subnet_route.as_ref().is_some_and(|r| same_way(r, route))
+            && kernel_subnet_routes(route.oif, a.address, view).next().is_none()
+    })
 }

@@ -85,7 +85,7 @@ fn one_sf_gets_a_plain_address_and_the_routes_of_its_pool() {
                 "default via 10.1.0.1 dev sf0 metric 2000 proto 133",
             ]
         );
-        assert_eq!(w.ip_json("link show sf0")[0]["operstate"], "UP");
+        until("the link is up", || w.ip_json("link show sf0")[0]["operstate"] == "UP");
     });
 }
 
@@ -166,6 +166,7 @@ fn an_sf_that_joins_and_leaves_changes_how_the_other_is_set() {
     world(|w| {
         w.sf("sf0");
         w.sf("sf1");
+        w.ip("link set sf1 up");
         w.manifest("pool", &block_pool("10.1.0.0/24", "10.1.0.1", 8, ""));
         w.bindings(&[plain("sf0")]);
         applied(w);

@@ -89,6 +89,13 @@ fn the_kernels_route_to_a_subnet_is_stood_in_for() {
             w.routes("main").contains(&"10.2.0.0/24 dev sf2 metric 2000 proto 133".to_owned())
         });
         assert!(w.is_ready());
+        // When the kernel makes its own again, ours is one too many.
+        w.ip("link set sf2 down");
+        agent.until("the kernel's again", || {
+            let routes = w.routes("main");
+            routes.iter().filter(|r| r.contains("dev sf2")).collect::<Vec<_>>()
+                == ["10.2.0.0/24 dev sf2 src 10.2.0.2 proto kernel"]
+        });
     });
 }
 

@@ -1,6 +1,11 @@
 //! Stops, starts, new configurations, second instances, and stores of every bad kind.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use nix::sys::signal::Signal;
 
@@ -243,5 +248,24 @@ fn the_store_is_written_as_soon_as_it_can_be() {
         fs::remove_file(w.path("state")).unwrap();
         agent.until("written", || w.path("state/state.json").exists());
         agent.until("and no longer said", || w.status().unwrap()["notes"].is_null());
+    });
+}
+
+#[test]
+fn a_resync_that_finds_nothing_writes_nothing() {
+    world(|w| {
+        machine(w);
+        w.also("resync: 1s");
+        w.bindings(&[plain("sf0"), plain("sf1")]);
+        let agent = w.ready();
+        let stamp = || fs::metadata(w.path("state/state.json")).unwrap().ino();
+        let before = stamp();
+        // The clock ticks, and the manifests are read again, at least once.
+        let begin = Instant::now();
+        agent.until("three resyncs", || begin.elapsed() > Duration::from_secs(3));
+        w.manifest("more", "# nothing\n");
+        w.ip("addr flush dev sf0");
+        agent.until("repaired", || right(w));
+        assert_eq!(stamp(), before, "the store was written again");
     });
 }

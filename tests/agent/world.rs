@@ -228,7 +228,13 @@ impl World<'_> {
         for words in words {
             for mut item in self.ip_json(words).as_array_mut().unwrap().drain(..) {
                 let name = item["ifname"].clone();
-                for address in item["addr_info"].take().as_array().into_iter().flatten() {
+                // The kernel finds out about carriers and duplicates when it likes.
+                item.as_object_mut().unwrap().remove("operstate");
+                if let Some(flags) = item["flags"].as_array_mut() {
+                    flags.retain(|flag| flag != "NO-CARRIER" && flag != "LOWER_UP");
+                }
+                for address in item["addr_info"].take().as_array_mut().into_iter().flatten() {
+                    address.as_object_mut().unwrap().remove("tentative");
                     lines.insert(format!("{name} {address}"));
                 }
                 lines.insert(format!("{words} {item}"));
@@ -280,6 +286,10 @@ impl World<'_> {
 
     /// What changed in the kernel during `work`, as `ip monitor` tells it.
     pub(crate) fn changes(&self, work: impl FnOnce()) -> Vec<String> {
+        until("the kernel has found out about carriers and duplicates", || {
+            let links = self.ip_json("addr show").to_string();
+            !links.contains("LOWERLAYERDOWN") && !links.contains("tentative")
+        });
         let path = self.path("monitor");
         let out = File::create(&path).unwrap();
         let mut monitor = Command::new("ip").args(["-o", "monitor", "all"]).stdout(out).spawn().unwrap();
