@@ -4,7 +4,7 @@ mod names;
 mod observed;
 mod step;
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,9 +29,9 @@ pub struct PoolRef {
     /// IPPool or CIDRPool; IPPools sort first, as the look-up by labels wants it.
     pub kind: PoolKind,
     /// `metadata.namespace`.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// `metadata.name`.
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 impl fmt::Display for PoolRef {

@@ -3,17 +3,22 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
+    io::Read as _,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use dpu_ipam::model::{Address, Link};
+use dpu_ipam::{
+    kernel::Kernel,
+    model::{Address, Link},
+};
 use netlink_sys::Socket;
 use nix::libc::{MSG_DONTWAIT, RTM_DELADDR, RTM_NEWADDR, RTNLGRP_IPV4_IFADDR};
 
 use super::{OURS, bare, machine::Machine, median, table};
 
+/// The word that makes this program the peer.
+pub(crate) const BARE_PEER: &str = "bare-peer";
 const SINGLE: usize = 1000;
 const BURST: usize = 1000;
 const BURSTS: usize = 9;
@@ -25,7 +30,7 @@ const EACH: usize = 4;
 
 pub(crate) fn run(links: &[Link]) {
     assert_eq!(links.len() * EACH, BURST);
-    let wanted: Vec<_> = (0..BURST).map(|n| address(n, links[n / EACH].ifindex)).collect();
+    let wanted = wanted(links);
     let pools = |n| {
         let names: Vec<_> = (n * EACH..(n + 1) * EACH).map(|n| format!("{{name: p{n}}}")).collect();
         format!("pool: [{}]", names.join(", "))
@@ -45,24 +50,25 @@ pub(crate) fn run(links: &[Link]) {
                     singles[contender].push(meddler.until_repaired(&wanted[n * 7 % BURST..][..1]));
                 }
                 bursts[contender].push(meddler.until_repaired(&wanted));
-                meddler
             };
             if contender == 0 {
                 let _agent = machine.agent();
                 measure();
-                continue;
+            } else {
+                let mut peer = Command::new(std::env::current_exe().unwrap())
+                    .arg(BARE_PEER)
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .unwrap();
+                // It says so when it listens.
+                peer.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+                measure();
+                peer.kill().unwrap();
+                peer.wait().unwrap();
             }
-            let stop = AtomicBool::new(false);
-            thread::scope(|scope| {
-                scope.spawn(|| bare_loop(&wanted, &stop));
-                let meddler = measure();
-                stop.store(true, Ordering::Relaxed);
-                // Wakes it for the last time.
-                meddler.remove(&wanted[..1]);
-            });
         }
     }
-    let names = ["dpu-ipam run, as a process", "bare listen-and-re-add loop, as a thread"];
+    let names = ["dpu-ipam run, as a process", "bare listen-and-re-add loop, as a process"];
     let [ours, peer] = singles.map(median);
     let title = format!("drift, one address of {} SFs removed: until it is back", links.len());
     table(&title, 1, &[(names[0], ours), (names[1], peer)]);
@@ -134,7 +140,18 @@ impl Meddler {
     }
 }
 
-fn bare_loop(wanted: &[Address], stop: &AtomicBool) {
+/// The peer, as a process of its own.
+pub(crate) fn bare_peer() -> ! {
+    let links: Vec<_> = Kernel::open().unwrap().observe().unwrap().links.into_values().collect();
+    let links: Vec<_> = links.into_iter().filter(|link| link.ifindex != 1).take(BURST / EACH).collect();
+    bare_loop(&wanted(&links))
+}
+
+fn wanted(links: &[Link]) -> Vec<Address> {
+    (0..BURST).map(|n| address(n, links[n / EACH].ifindex)).collect()
+}
+
+fn bare_loop(wanted: &[Address]) -> ! {
     let listen = bare::socket(Some(RTNLGRP_IPV4_IFADDR));
     let send = bare::socket(None);
     let (mut buffer, mut out) = (Vec::with_capacity(65_536), Vec::new());
@@ -151,6 +168,7 @@ fn bare_loop(wanted: &[Address], stop: &AtomicBool) {
             std::net::IpAddr::V6(_) => unreachable!(),
         })
         .collect();
+    println!();
     loop {
         buffer.clear();
         listen.recv(&mut buffer, 0).unwrap();
@@ -160,9 +178,6 @@ fn bare_loop(wanted: &[Address], stop: &AtomicBool) {
             out.clear();
             bare::address(&mut out, by_address[&address], RTM_NEWADDR, CREATE);
             send.send(&out, 0).unwrap();
-            if stop.load(Ordering::Relaxed) {
-                return;
-            }
         }
     }
 }

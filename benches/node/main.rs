@@ -28,8 +28,10 @@ type Part = fn(&Netns, &[Link]);
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
-    if words.first().is_some_and(|word| word == footprint::IDLE_PEER) {
-        footprint::idle_peer();
+    match words.first().map(String::as_str) {
+        Some(footprint::IDLE_PEER) => footprint::idle_peer(),
+        Some(drift::BARE_PEER) => drift::bare_peer(),
+        _ => {}
     }
     let parts: [(&str, Part); 5] = [
         ("apply", |ns, links| apply::run(ns, links)),

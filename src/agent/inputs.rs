@@ -1,9 +1,7 @@
 //! What a pass reads beside the kernel: the source, the SFs, nv-ipam's store, the clock and who we are.
 
 use std::{
-    collections::BTreeMap,
     fs,
-    net::IpAddr,
     path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -57,6 +55,8 @@ pub struct Reading {
     pod_store: Option<NvIpamStore>,
     pods: PodHeld,
     pods_error: Option<String>,
+    /// Whether anything is another than when [`Self::news`] was asked last.
+    changed: bool,
 }
 
 impl Reading {
@@ -72,7 +72,13 @@ impl Reading {
             pod_store: config.nv_ipam_store.clone().map(NvIpamStore::new),
             pods: PodHeld::new(),
             pods_error: None,
+            changed: true,
         }
+    }
+
+    /// Whether anything was read since the last question that was not so before.
+    pub fn news(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// Looks at another store of nv-ipam from the next read on.
@@ -80,6 +86,7 @@ impl Reading {
         self.pod_store = path.map(NvIpamStore::new);
         self.pods = PodHeld::new();
         self.pods_error = None;
+        self.changed = true;
     }
 
     /// Reads source and nv-ipam's store again. What cannot be read stays as it was read last.
@@ -97,12 +104,12 @@ impl Reading {
                 for problem in problems.iter().filter(|p| !self.problems.contains(p)) {
                     warn!("{problem}");
                 }
+                let place = if complete { &mut self.fresh } else { &mut self.partial };
+                self.changed |= self.problems != problems || place.as_ref() != Some(&assignment);
+                *place = Some(assignment);
                 self.problems = problems;
                 if complete {
-                    self.fresh = Some(assignment);
                     self.fresh_time = Some(now());
-                } else {
-                    self.partial = Some(assignment);
                 }
                 SourceState::Synced
             }
@@ -114,6 +121,7 @@ impl Reading {
                 SourceState::Synced => info!("manifests read"),
             }
             self.state = state;
+            self.changed = true;
         }
     }
 
@@ -123,8 +131,9 @@ impl Reading {
         let error = match store.refresh() {
             Ok(pools) => {
                 let all = pools.values().flatten();
-                self.pods =
-                    all.map(|(address, owner)| (*address, owner.clone())).collect::<BTreeMap<IpAddr, _>>();
+                let pods: PodHeld = all.map(|(address, owner)| (*address, owner.clone())).collect();
+                self.changed |= pods != self.pods;
+                self.pods = pods;
                 None
             }
             Err(error) => Some(error.to_string()),
@@ -134,6 +143,7 @@ impl Reading {
                 warn!("{error}; the addresses of Pods read before still count as used");
             }
             self.pods_error = error;
+            self.changed = true;
         }
     }
 

@@ -38,7 +38,7 @@ use crate::{
         status::{Facts, Failure, SourceState, State as BindingState, Status, status},
     },
     kernel::{Kernel, Watch},
-    model::{BindingName, Link, Step, Timestamp},
+    model::{BindingName, Link, Observed, Step, Timestamp},
     report::local::StatusFile,
     sf::Finder,
     store::{State, Store, StoreError},
@@ -68,6 +68,8 @@ pub struct Agent {
     started: Instant,
     settled: Option<Settled>,
     pending: Option<Pending>,
+    /// Something beside the kernel's state is another than when the last complete pass was computed.
+    news: bool,
     /// The last attempt to store failed.
     unsaved: bool,
     /// Who removed something from an interface last (0 = a rule).
@@ -79,10 +81,13 @@ pub struct Agent {
 #[derive(Debug)]
 struct Settled {
     pass: Pass,
-    links: BTreeMap<u32, Link>,
+    /// What the kernel had in the end.
+    observed: Observed,
     status: Status,
     /// Repairs that are held back.
     contended: HashSet<Step>,
+    /// All is as it should be, and no clock runs: as long as nothing changes there is nothing to compute.
+    rests: bool,
 }
 
 impl Agent {
@@ -111,6 +116,7 @@ impl Agent {
             started: Instant::now(),
             settled: None,
             pending: None,
+            news: true,
             unsaved: false,
             culprits: HashMap::new(),
             notes,
@@ -217,6 +223,7 @@ impl Agent {
                     self.reading.set_pod_store(config.nv_ipam_store.clone());
                 }
                 self.config = config;
+                self.news = true;
             }
             Ok(_) => error!("the node's name or the state directory changed; start the agent anew for that"),
             Err(error) => error!("configuration left as it was: {error}"),
@@ -235,6 +242,10 @@ impl Agent {
         self.pending = None;
         for round in 0..=ROUNDS {
             let observed = self.kernel.observe()?;
+            self.news |= self.reading.news();
+            if !self.news && self.settled.as_ref().is_some_and(|s| s.rests(&observed)) {
+                return Ok(());
+            }
             let sfs = self.finder.discover(&observed.links)?;
             let matches = match_bindings(&self.config.bindings, &sfs);
             let Some((assignment, assignment_time)) = self.reading.assignment(&self.state) else {
@@ -268,7 +279,7 @@ impl Agent {
                     fights.map(|s| Failure::contended(s, self.culprit(s), name)).collect();
                 fights.sort_by(|a, b| a.message.cmp(&b.message));
                 failures.extend(fights);
-                self.settle(pass, observed.links, &matches, &failures, contended);
+                self.settle(pass, observed, &matches, &failures, contended);
                 return Ok(());
             }
             let at = self.started.elapsed();
@@ -349,7 +360,7 @@ impl Agent {
     fn settle(
         &mut self,
         pass: Pass,
-        links: BTreeMap<u32, Link>,
+        observed: Observed,
         matches: &BTreeMap<BindingName, Match>,
         failures: &[Failure],
         contended: HashSet<Step>,
@@ -373,7 +384,10 @@ impl Agent {
         );
         log_changes(self.settled.as_ref().map(|s| &s.status), &status);
         self.report.write(&status);
-        self.settled = Some(Settled { pass, links, status, contended });
+        let done = status.ready() && failures.is_empty() && pass.plan.findings.is_empty();
+        let rests = done && !self.unsaved && pass.book.quarantine.is_empty();
+        self.settled = Some(Settled { pass, observed, status, contended, rests });
+        self.news = false;
     }
 
     fn report_unheard(&mut self) {

@@ -42,10 +42,18 @@ pub(super) fn asks_for(desired: &Desired, step: &Step) -> bool {
 }
 
 impl Settled {
+    /// Whether a pass would find nothing that the last one did not.
+    pub(super) fn rests(&self, observed: &Observed) -> bool {
+        self.rests && self.observed == *observed
+    }
+
     /// Whether the interfaces are still those that the last complete pass saw, so that its desired state fits them.
     fn fits(&self, observed: &Observed) -> bool {
         observed.links.values().all(|now| {
-            self.links.get(&now.ifindex).is_some_and(|then| (&then.name, then.mac) == (&now.name, now.mac))
+            self.observed
+                .links
+                .get(&now.ifindex)
+                .is_some_and(|then| (&then.name, then.mac) == (&now.name, now.mac))
         })
     }
 }
@@ -113,7 +121,7 @@ impl Agent {
     fn restore_addresses(&mut self, links: &BTreeSet<u32>) -> Result<bool, KernelError> {
         let addresses = self.kernel.observe_addresses(links)?;
         let Some(settled) = &self.settled else { return Ok(true) };
-        let known = |ifindex: &u32| Some((*ifindex, settled.links.get(ifindex)?.clone()));
+        let known = |ifindex: &u32| Some((*ifindex, settled.observed.links.get(ifindex)?.clone()));
         let observed =
             Observed { links: links.iter().filter_map(known).collect(), addresses, ..Observed::default() };
         let mut steps = self.plan_links(settled, &observed).steps;
@@ -165,6 +173,7 @@ impl Agent {
             }
             if let Some(owned) = plan.owned {
                 self.state.owned = owned;
+                self.news = true;
                 self.save();
             }
             if !self.repair(&steps, &observed) {

@@ -196,7 +196,7 @@ impl<'a> Fleet<'a> {
             pools.retain(|other, old| {
                 other.namespace != reference.namespace
                     || other.name != reference.name
-                    || old.labels().get(LABEL_NAME) != Some(&reference.name)
+                    || old.labels().get(LABEL_NAME).map(String::as_str) != Some(&*reference.name)
             });
             pools.insert(reference, pool);
         }
@@ -218,8 +218,8 @@ impl<'a> Fleet<'a> {
         }
         let key = ObjectKey {
             kind: reference.kind.to_string(),
-            namespace: reference.namespace.clone(),
-            name: reference.name.clone(),
+            namespace: reference.namespace.to_string(),
+            name: reference.name.to_string(),
         };
         let mut allocations = current.clone().unwrap_or_default();
         let mut warnings = Vec::new();

@@ -143,7 +143,11 @@ impl Pool {
             Self::CidrPool(_) => PoolKind::CidrPool,
         };
         let meta = self.meta();
-        PoolRef { kind, namespace: namespace(meta), name: meta.name.clone().unwrap_or_default() }
+        PoolRef {
+            kind,
+            namespace: namespace(meta).into(),
+            name: meta.name.as_deref().unwrap_or_default().into(),
+        }
     }
 
     /// Its labels.

@@ -46,7 +46,9 @@ const TAKEN_PROTOCOLS: [(u8, &str); 22] = [
 /// Collects problems; what has one becomes `None`, so that the rest is still looked at.
 struct Checker<'a> {
     origin: &'a str,
-    positions: Positions,
+    text: &'a str,
+    /// Worked out with the first problem: it takes longer than all the rest.
+    positions: Option<Positions>,
     problems: Vec<Problem>,
 }
 
@@ -57,7 +59,7 @@ pub(super) fn check(
     flags: &Flags,
     around: &Surroundings<'_>,
 ) -> Result<Config, Vec<Problem>> {
-    let mut c = Checker { origin, positions: Positions::of(text), problems: Vec::new() };
+    let mut c = Checker { origin, text, positions: None, problems: Vec::new() };
     let node = c.node(flags, around, file.node);
     let source = c.source(file.source);
     let bindings = c.bindings(file.interfaces.unwrap_or_default());
@@ -117,7 +119,8 @@ pub(super) fn check(
 impl Checker<'_> {
     /// A problem with a field of the file.
     fn problem(&mut self, field: &str, message: impl Into<String>) {
-        let line = self.positions.line_of(field);
+        let positions = self.positions.get_or_insert_with(|| Positions::of(self.text));
+        let line = positions.line_of(field);
         let (origin, field) = (self.origin.to_owned(), field.to_owned());
         self.problems.push(Problem { origin, line, field, message: message.into() });
     }

@@ -92,10 +92,9 @@ struct Placed<'a> {
 pub fn desired(inputs: &Inputs<'_>, book: &LeaseBook, grants: &[Grant]) -> Desired {
     let Inputs { bindings, numbers, assignment, owned, matches, observed, .. } = *inputs;
     let mut desired = Desired::default();
-    let mut foreign: HashMap<IpAddr, u32> = HashMap::new();
-    for address in observed.addresses.iter().filter(|a| !owned.has(a, numbers)) {
-        foreign.insert(address.address.addr(), address.ifindex);
-    }
+    let foreign = observed.addresses.iter().filter(|a| !owned.has(a, numbers));
+    let mut foreign: Vec<(IpAddr, u32)> = foreign.map(|a| (a.address.addr(), a.ifindex)).collect();
+    foreign.sort_unstable();
     let mut metrics = Metrics::new(numbers.metric);
     for placed in place(bindings, grants, book, assignment, numbers, &mut desired) {
         // Metrics are counted for absent SFs as well: one that comes late changes nothing for the others.
@@ -104,15 +103,17 @@ pub fn desired(inputs: &Inputs<'_>, book: &LeaseBook, grants: &[Grant]) -> Desir
             desired.unplaced.insert(placed.address);
             continue;
         };
-        match foreign.get(&placed.address) {
-            Some(ifindex) if *ifindex != sf.ifindex => {
+        let from = foreign.partition_point(|(address, _)| *address < placed.address);
+        let holders = foreign[from..].iter().take_while(|(address, _)| *address == placed.address);
+        match holders.map(|(_, ifindex)| ifindex).find(|ifindex| **ifindex != sf.ifindex) {
+            Some(ifindex) => {
                 let netdev = observed.links.get(ifindex).map_or_else(String::new, |l| l.name.to_string());
                 let refusal = Refusal::Elsewhere { address: placed.address, ifindex: *ifindex, netdev };
                 desired.refused.insert(placed.grant, refusal);
                 desired.unplaced.insert(placed.address);
                 desired.links.entry(sf.ifindex).or_default().hold = true;
             }
-            _ => {
+            None => {
                 desired.links.entry(sf.ifindex).or_default().join(link, sf.ifindex);
                 desired.rules.extend(rule);
             }

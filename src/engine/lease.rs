@@ -4,6 +4,7 @@
 //! because new leases are given in the order of the configuration, lowest free address first.
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
     net::IpAddr,
@@ -257,8 +258,8 @@ struct Round<'a> {
     inputs: &'a Inputs<'a>,
     resting: HashMap<IpAddr, &'a Lease>,
     reclaim: HashMap<&'a BindingName, Vec<&'a Lease>>,
-    /// Addresses on interfaces of this machine, whoever put them there.
-    standing: HashMap<IpAddr, u32>,
+    /// Addresses on interfaces of this machine, whoever put them there. Only asked where something new is leased.
+    standing: OnceCell<HashMap<IpAddr, u32>>,
     taken: HashMap<IpAddr, usize>,
     /// Where to go on looking for free addresses; nothing is freed within a round.
     cursor: HashMap<&'a PoolRef, u128>,
@@ -274,7 +275,7 @@ impl<'a> Round<'a> {
             inputs,
             resting: resting.iter().map(|q| (q.lease.address, &q.lease)).collect(),
             reclaim,
-            standing: inputs.observed.addresses.iter().map(|a| (a.address.addr(), a.ifindex)).collect(),
+            standing: OnceCell::new(),
             taken: HashMap::new(),
             cursor: HashMap::new(),
         }
@@ -300,7 +301,9 @@ impl<'a> Round<'a> {
         if let Some(resting) = self.resting.get(&address).filter(|l| l.binding != *self.name(binding)) {
             return Some(format!("binding {} until its quarantine ends", resting.binding));
         }
-        let ifindex = self.standing.get(&address)?;
+        let observed = self.inputs.observed;
+        let standing = || observed.addresses.iter().map(|a| (a.address.addr(), a.ifindex)).collect();
+        let ifindex = self.standing.get_or_init(standing).get(&address)?;
         let own = matches!(self.inputs.matches.get(self.name(binding)), Some(Match::Found(sf)) if sf.ifindex == *ifindex);
         let link = self.inputs.observed.links.get(ifindex);
         (!own).then(|| {

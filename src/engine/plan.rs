@@ -59,10 +59,6 @@ impl Owned {
         address.protocol == numbers.protocol
             || self.addresses.contains(&OwnedAddress { ifindex: address.ifindex, address: address.address })
     }
-
-    fn setting(&self, ifindex: u32, key: Ipv4Key) -> Option<&OwnedSetting> {
-        self.settings.iter().find(|s| s.ifindex == ifindex && s.key == key)
-    }
 }
 
 /// Ordered steps, and what must be recorded before the first of them is taken.
@@ -113,7 +109,7 @@ pub fn plan(
     let mut held = desired.unplaced.clone();
     for (ifindex, link) in &observed.links {
         let wanted = desired.links.get(ifindex);
-        let addresses = view.addresses.get(ifindex).map_or(&[][..], Vec::as_slice);
+        let addresses = view.addresses.get(*ifindex);
         if wanted.is_some_and(|w| w.hold) {
             held.extend(addresses.iter().map(|a| a.address.addr()));
         }
@@ -146,54 +142,63 @@ impl Desired {
     }
 }
 
-/// The observed state, by what it is looked up by.
+/// The observed state and the record, by what they are looked up by.
 struct View<'a> {
-    addresses: HashMap<u32, Vec<&'a Address>>,
-    routes: HashMap<(u32, IpNet, u32), Vec<&'a Route>>,
-    by_link: HashMap<u32, Vec<&'a Route>>,
+    addresses: Groups<'a, Address, u32>,
+    routes: Groups<'a, Route, RouteKey>,
+    by_link: Groups<'a, Route, u32>,
+    settings: Groups<'a, OwnedSetting, u32>,
     owned: &'a Owned,
     numbers: &'a RoutingNumbers,
 }
 
 impl<'a> View<'a> {
     fn new(observed: &'a Observed, owned: &'a Owned, numbers: &'a RoutingNumbers) -> Self {
-        let mut view = Self {
-            addresses: HashMap::new(),
-            routes: HashMap::new(),
-            by_link: HashMap::new(),
+        Self {
+            addresses: Groups::new(&observed.addresses, |a| a.ifindex),
+            routes: Groups::new(&observed.routes, key),
+            by_link: Groups::new(&observed.routes, |r| r.oif),
+            settings: Groups::new(&owned.settings, |s| s.ifindex),
             owned,
             numbers,
-        };
-        for address in &observed.addresses {
-            view.addresses.entry(address.ifindex).or_default().push(address);
         }
-        for route in &observed.routes {
-            view.routes.entry(key(route)).or_default().push(route);
-            view.by_link.entry(route.oif).or_default().push(route);
-        }
-        view
     }
 
     fn has(&self, owned: &OwnedAddress) -> bool {
-        self.addresses.get(&owned.ifindex).is_some_and(|all| all.iter().any(|a| a.address == owned.address))
+        self.addresses.get(owned.ifindex).iter().any(|a| a.address == owned.address)
     }
 
     /// Whether the main table has any plain route by the same interface to the same subnet.
     fn reaches(&self, subnet: &Route) -> bool {
-        self.by_link
-            .get(&subnet.oif)
-            .into_iter()
-            .flatten()
-            .any(|r| (r.table, r.dst) == (subnet.table, subnet.dst) && r.gateway.is_none())
-    }
-
-    fn at(&self, route: &Route) -> &[&'a Route] {
-        self.routes.get(&key(route)).map_or(&[], Vec::as_slice)
+        let same = |r: &&Route| (r.table, r.dst) == (subnet.table, subnet.dst) && r.gateway.is_none();
+        self.by_link.get(subnet.oif).iter().any(same)
     }
 }
 
+/// Items sorted by a key: the kernel tells them nearly so, which makes this cheaper than a map.
+struct Groups<'a, T, K> {
+    items: Vec<&'a T>,
+    key: fn(&T) -> K,
+}
+
+impl<'a, T, K: Ord + Copy> Groups<'a, T, K> {
+    fn new(items: impl IntoIterator<Item = &'a T>, key: fn(&T) -> K) -> Self {
+        let mut items: Vec<_> = items.into_iter().collect();
+        items.sort_by_key(|item| key(item));
+        Self { items, key }
+    }
+
+    fn get(&self, key: K) -> &[&'a T] {
+        let from = self.items.partition_point(|item| (self.key)(item) < key);
+        let count = self.items[from..].partition_point(|item| (self.key)(item) == key);
+        &self.items[from..from + count]
+    }
+}
+
+type RouteKey = (u32, IpNet, u32);
+
 /// What the kernel tells IPv4 routes apart by (RFC 1812 TOS aside).
-fn key(route: &Route) -> (u32, IpNet, u32) {
+fn key(route: &Route) -> RouteKey {
     (route.table, route.dst, route.metric)
 }
 
@@ -220,7 +225,7 @@ struct Draft<'a> {
 impl Draft<'_> {
     fn add(&mut self, link: &Link, wanted: &DesiredLink, present: &[&Address], view: &View<'_>) {
         for (key, value) in &wanted.settings {
-            self.set(link, *key, *value);
+            self.set(link, *key, *value, view);
         }
         if !link.up && !wanted.addresses.is_empty() {
             self.links.push(Step::LinkUp { ifindex: link.ifindex });
@@ -257,7 +262,7 @@ impl Draft<'_> {
     }
 
     fn route(&mut self, wanted: &Route, view: &View<'_>) {
-        let present = view.at(wanted);
+        let present = view.routes.get(key(wanted));
         if present.iter().any(|r| same_way(r, wanted)) {
             return;
         }
@@ -274,7 +279,7 @@ impl Draft<'_> {
 
     fn remove(&mut self, link: &Link, wanted: &DesiredLink, present: &[&Address], view: &View<'_>) {
         let places: HashSet<_> = wanted.routes.iter().map(key).collect();
-        for route in view.by_link.get(&link.ifindex).into_iter().flatten() {
+        for route in view.by_link.get(link.ifindex) {
             let ours = route.protocol == view.numbers.protocol;
             // A route that was replaced in its place is gone already.
             if ours && !places.contains(&key(route)) && !stands_in(route, wanted, view) {
@@ -292,18 +297,18 @@ impl Draft<'_> {
         let others =
             present.iter().filter(|a| a.address.addr().is_ipv4()).count() + wanted.addresses.len() > 1;
         if removed && others {
-            self.set(link, Ipv4Key::PromoteSecondaries, 1);
+            self.set(link, Ipv4Key::PromoteSecondaries, 1, view);
         } else {
-            self.restore(link, wanted);
+            self.restore(link, wanted, view);
         }
     }
 
-    fn set(&mut self, link: &Link, key: Ipv4Key, value: u32) {
+    fn set(&mut self, link: &Link, key: Ipv4Key, value: u32, view: &View<'_>) {
         let previous = link.ipv4.get(key);
         if previous == value {
             return;
         }
-        if self.owned.setting(link.ifindex, key).is_none() {
+        if view.settings.get(link.ifindex).iter().all(|s| s.key != key) {
             let netdev = link.name.clone();
             self.owned.to_mut().settings.insert(OwnedSetting {
                 ifindex: link.ifindex,
@@ -316,20 +321,12 @@ impl Draft<'_> {
     }
 
     /// Puts back the settings of `link` that the agent changed and that nobody asks for any more.
-    fn restore(&mut self, link: &Link, wanted: &DesiredLink) {
-        let done: Vec<OwnedSetting> = self
-            .owned
-            .settings
-            .iter()
-            .filter(|s| {
-                s.ifindex == link.ifindex && s.netdev == link.name && !wanted.settings.contains_key(&s.key)
-            })
-            .cloned()
-            .collect();
-        for setting in done {
+    fn restore(&mut self, link: &Link, wanted: &DesiredLink, view: &View<'_>) {
+        let done = |s: &&&OwnedSetting| s.netdev == link.name && !wanted.settings.contains_key(&s.key);
+        for setting in view.settings.get(link.ifindex).iter().filter(done) {
             if link.ipv4.get(setting.key) == setting.previous {
                 // On record until the kernel shows the old value again.
-                self.owned.to_mut().settings.remove(&setting);
+                self.owned.to_mut().settings.remove(setting);
             } else {
                 let (ifindex, key, value) = (link.ifindex, setting.key, setting.previous);
                 self.settings.push(Step::SetIpv4 { ifindex, key, value });
@@ -399,7 +396,7 @@ fn kernel_subnet_routes<'a>(
     view: &'a View<'a>,
 ) -> impl Iterator<Item = &'a Route> {
     const RTPROT_KERNEL: u8 = 2;
-    view.by_link.get(&ifindex).into_iter().flatten().copied().filter(move |r| {
+    view.by_link.get(ifindex).iter().copied().filter(move |r| {
         r.table == TABLE_MAIN
             && r.protocol == RTPROT_KERNEL
             && r.dst == address.trunc()
