@@ -25,6 +25,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -217,7 +218,7 @@ impl Store {
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(StoreError::io("create", dir))?;
         let handle = File::open(dir).map_err(StoreError::io("open", dir))?;
         let pid_file = dir.join("pid");
-        match handle.try_lock() {
+        match lock(&handle) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let pid = fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse().ok());
@@ -268,6 +269,19 @@ impl Store {
         self.current = Some(bytes);
         Ok(true)
     }
+}
+
+/// Takes the lock, with a little patience: who looks whether an agent runs ([`is_held`]) has it for a moment, and an agent
+/// that is ending for some more.
+fn lock(dir: &File) -> Result<(), TryLockError> {
+    const TRIES: u32 = 5;
+    for _ in 1..TRIES {
+        match dir.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
+            other => return other,
+        }
+    }
+    dir.try_lock()
 }
 
 /// Whether an agent holds `dir` now.

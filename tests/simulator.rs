@@ -35,6 +35,8 @@ const QUARANTINE: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone, Default)]
 struct Kernel {
     state: Observed,
+    /// Before 5.18 the kernel does not keep who set an address.
+    forgets: bool,
 }
 
 impl Kernel {
@@ -133,7 +135,8 @@ impl Kernel {
                 if self.state.addresses.iter().any(same) {
                     return Err("exists".into());
                 }
-                self.state.addresses.push(address.clone());
+                let protocol = if self.forgets { 0 } else { address.protocol };
+                self.state.addresses.push(Address { protocol, ..address.clone() });
                 self.add_subnet_route(address);
             }
             Step::AddRoute(route) | Step::ReplaceRoute(route) => {
@@ -186,11 +189,12 @@ struct NodeSim {
     store: Stored,
     bindings: Vec<Binding>,
     next_ifindex: u32,
-    foreign: Foreign,
+    /// Who held an address last, and when; for the quarantine.
+    holders: HashMap<IpAddr, (String, u64)>,
 }
 
-/// What the test put into the kernel beside the agent; it must never change.
-#[derive(Debug, Clone, Default)]
+/// What the agent did not put into the kernel; it must never change by a pass.
+#[derive(Debug, Clone, Default, PartialEq)]
 struct Foreign {
     addresses: Vec<Address>,
     routes: Vec<Route>,
@@ -219,7 +223,7 @@ impl NodeSim {
             store: Stored::default(),
             bindings,
             next_ifindex: 10,
-            foreign: Foreign::default(),
+            holders: HashMap::new(),
         };
         node.kernel.add_link(FOREIGN_LINK, "oob_net0");
         node.kernel.state.links.get_mut(&FOREIGN_LINK).unwrap().up = true;
@@ -243,36 +247,57 @@ impl NodeSim {
         self.kernel.state.links.values().find(|l| l.name.as_str() == name).map(|l| l.ifindex)
     }
 
-    /// Puts foreign things beside ours, on ours and elsewhere.
+    /// Puts foreign things where the agent has nothing to do.
     fn disturb_foreign(&mut self) {
-        let address = |ifindex, text: &str| Address {
-            ifindex,
-            address: text.parse().unwrap(),
-            noprefixroute: false,
-            dad_failed: false,
-            protocol: 0,
+        self.foreign_address(FOREIGN_LINK, "172.16.0.5/24");
+        let route = Route {
+            table: TABLE_MAIN,
+            dst: "0.0.0.0/0".parse().unwrap(),
+            metric: 0,
+            gateway: Some("172.16.0.1".parse().unwrap()),
+            oif: FOREIGN_LINK,
+            source: None,
+            onlink: false,
+            protocol: 16,
         };
-        let host = address(FOREIGN_LINK, "172.16.0.5/24");
-        self.kernel.state.addresses.push(host.clone());
-        let mut route = Kernel::subnet_route(&host);
-        self.kernel.state.routes.push(route.clone());
-        self.foreign.routes.push(route.clone());
-        route.dst = "0.0.0.0/0".parse().unwrap();
-        route.gateway = Some("172.16.0.1".parse().unwrap());
-        route.protocol = 16;
-        self.kernel.state.routes.push(route.clone());
-        self.foreign.routes.push(route);
-        let rule = Rule {
+        self.kernel.state.routes.push(route);
+        self.kernel.state.rules.push(Rule {
             priority: 31_000,
             from: Some("172.16.0.5/32".parse().unwrap()),
             table: 60,
             ipv6: false,
             complex: false,
             protocol: 4,
+        });
+    }
+
+    /// An administrator's address.
+    fn foreign_address(&mut self, ifindex: u32, address: &str) {
+        let address = Address {
+            ifindex,
+            address: address.parse().unwrap(),
+            noprefixroute: false,
+            dad_failed: false,
+            protocol: 0,
         };
-        self.kernel.state.rules.push(rule.clone());
-        self.foreign.rules.push(rule);
-        self.foreign.addresses.push(host);
+        let _ = self.kernel.apply(&Step::AddAddress(address));
+    }
+
+    fn is_ours(&self, address: &Address) -> bool {
+        self.store.owned.has(address, &NUMBERS())
+    }
+
+    fn foreign(&self) -> Foreign {
+        let state = &self.kernel.state;
+        let addresses: Vec<_> = state.addresses.iter().filter(|a| !self.is_ours(a)).cloned().collect();
+        // A kernel's route belongs to whoever set the address that it is for.
+        let of_foreign = |r: &Route| {
+            r.source.is_some_and(|s| addresses.iter().any(|a| (a.ifindex, a.address.addr()) == (r.oif, s)))
+        };
+        let ours = |r: &&Route| r.protocol == NUMBERS().protocol || (r.protocol == 2 && !of_foreign(r));
+        let routes = state.routes.iter().filter(|r| !ours(r)).cloned().collect();
+        let rules = state.rules.iter().filter(|r| r.protocol != NUMBERS().protocol).cloned().collect();
+        Foreign { addresses, routes, rules }
     }
 
     fn matches(&self) -> BTreeMap<dpu_ipam::model::BindingName, Match> {
@@ -318,6 +343,13 @@ impl NodeSim {
 
     /// One pass as the agent makes it, cut off after `steps` steps.
     fn pass(&mut self, fresh: &Assignment, now: Timestamp, steps: usize) {
+        let foreign = self.foreign();
+        self.steps(fresh, now, steps);
+        self.assert_foreign_untouched(&foreign);
+        self.assert_quarantine(now.0);
+    }
+
+    fn steps(&mut self, fresh: &Assignment, now: Timestamp, steps: usize) {
         let mut left = steps;
         for _ in 0..4 {
             let (pass, assignment) = self.compute(fresh, now);
@@ -336,16 +368,27 @@ impl NodeSim {
         }
     }
 
-    fn assert_foreign_untouched(&self) {
-        let state = &self.kernel.state;
-        for address in &self.foreign.addresses {
-            assert!(state.addresses.contains(address), "{}: foreign address {address:?} is gone", self.name);
+    fn assert_foreign_untouched(&self, before: &Foreign) {
+        let after = self.foreign();
+        for address in &before.addresses {
+            assert!(after.addresses.contains(address), "{}: foreign address {address:?} is gone", self.name);
         }
-        for route in &self.foreign.routes {
-            assert!(state.routes.contains(route), "{}: foreign route {route:?} is gone", self.name);
+        for route in &before.routes {
+            assert!(after.routes.contains(route), "{}: foreign route {route:?} is gone", self.name);
         }
-        for rule in &self.foreign.rules {
-            assert!(state.rules.contains(rule), "{}: foreign rule {rule:?} is gone", self.name);
+        for rule in &before.rules {
+            assert!(after.rules.contains(rule), "{}: foreign rule {rule:?} is gone", self.name);
+        }
+    }
+
+    /// No address goes from one binding to another before it has rested.
+    fn assert_quarantine(&mut self, now: u64) {
+        for lease in &self.store.book.leases {
+            let holder = lease.binding.to_string();
+            if let Some((before, when)) = self.holders.insert(lease.address, (holder.clone(), now)) {
+                let rested = before == holder || now >= when + QUARANTINE.as_secs();
+                assert!(rested, "{}: {} went from {before} to {holder} at once", self.name, lease.address);
+            }
         }
     }
 }
@@ -427,7 +470,6 @@ impl Cluster {
             let (pass, _) = node.compute(&self.assignment(&node.name), self.now);
             assert!(pass.plan.steps.is_empty(), "{} does not converge: {:#?}", node.name, pass.plan.steps);
             assert_eq!(pass.book, node.store.book, "{}: leases change although nothing did", node.name);
-            node.assert_foreign_untouched();
             for lease in &node.store.book.leases {
                 let owner = format!("{}/{}", node.name, lease.binding);
                 if let Some(other) = owners.insert(lease.address, owner.clone()) {
@@ -436,11 +478,12 @@ impl Cluster {
             }
             // What stands on the SFs is exactly what is leased, where the SF is there.
             let leased: BTreeSet<IpAddr> = node.store.book.leases.iter().map(|l| l.address).collect();
-            let ours = node.kernel.state.addresses.iter().filter(|a| a.protocol == NUMBERS().protocol);
+            let ours = node.kernel.state.addresses.iter().filter(|a| node.is_ours(a));
             let standing: BTreeSet<IpAddr> = ours.map(|a| a.address.addr()).collect();
             assert!(standing.is_subset(&leased), "{}: {standing:?} stands, {leased:?} is leased", node.name);
             for (binding, lease) in node.store.book.leases.iter().map(|l| (&l.binding, l)) {
-                let present = node.kernel.state.links.values().any(|l| l.name.as_str() == binding.as_str());
+                let sf = node.bindings.iter().find(|b| b.name == *binding).and_then(|b| b.sf.netdev.as_ref());
+                let present = node.kernel.state.links.values().any(|l| Some(&l.name) == sf);
                 assert_eq!(present, standing.contains(&lease.address), "{}: {lease:?}", node.name);
             }
         }
@@ -472,6 +515,8 @@ enum Fate {
     LoseStore(usize),
     CrashAfter(usize, usize),
     Later(u64),
+    ForeignAddress(usize, usize, bool),
+    NewBinding(usize, usize),
 }
 
 fn fates() -> impl Strategy<Value = Fate> {
@@ -492,6 +537,8 @@ fn fates() -> impl Strategy<Value = Fate> {
         n.clone().prop_map(Fate::LoseStore),
         (n, 0..12usize).prop_map(|(a, b)| Fate::CrashAfter(a, b)),
         (1..600u64).prop_map(Fate::Later),
+        (0..3usize, 0..4usize, any::<bool>()).prop_map(|(a, b, c)| Fate::ForeignAddress(a, b, c)),
+        (0..3usize, 0..3usize).prop_map(|(a, b)| Fate::NewBinding(a, b)),
     ]
 }
 
@@ -567,8 +614,9 @@ impl Cluster {
             }
             Fate::LoseStore(n) => {
                 // A store is lost while the agent is away. (With the pool away as well, it could only leave all as it is.)
-                if !self.pools.is_empty() {
+                if !self.pools.is_empty() && !self.nodes[*n].kernel.forgets {
                     self.nodes[*n].store = Stored::default();
+                    self.nodes[*n].holders.clear();
                     let assignment = self.assignment(&self.nodes[*n].name);
                     let now = self.now;
                     self.nodes[*n].pass(&assignment, now, usize::MAX);
@@ -580,6 +628,20 @@ impl Cluster {
                 self.nodes[*n].pass(&assignment, now, *steps);
             }
             Fate::Later(seconds) => self.now.0 += seconds,
+            Fate::ForeignAddress(n, sf, subnet) => {
+                // In the subnets of the pools, and of no node's slice.
+                let address = if *subnet { "192.168.15.250/20" } else { "10.9.15.250/28" };
+                if let Some(ifindex) = self.nodes[*n].sf(*sf) {
+                    self.nodes[*n].foreign_address(ifindex, address);
+                }
+            }
+            Fate::NewBinding(n, which) => {
+                // Another binding in the place of one that goes with it.
+                let node = &mut self.nodes[*n];
+                if let Some(old) = node.bindings.get_mut(*which) {
+                    old.name = format!("new{which}").parse().unwrap();
+                }
+            }
         }
     }
 }
@@ -591,9 +653,13 @@ proptest! {
     #[test]
     fn converges_and_keeps_the_invariants(
         isolation in prop_oneof![Just(Isolation::Auto), Just(Isolation::None), Just(Isolation::Source)],
+        forgets in any::<bool>(),
         fate in prop::collection::vec((fates(), any::<bool>()), 1..25),
     ) {
         let mut cluster = Cluster::new(3, isolation);
+        for node in &mut cluster.nodes {
+            node.kernel.forgets = forgets;
+        }
         cluster.add_pool(ip_pool());
         cluster.settle();
         cluster.check();

@@ -110,8 +110,12 @@ impl Reading {
                 self.problems = problems;
                 if complete {
                     self.fresh_time = Some(now());
+                    SourceState::Synced
+                } else {
+                    SourceState::Lost(
+                        "some manifest is not whole, and until it is nothing new is taken over".to_owned(),
+                    )
                 }
-                SourceState::Synced
             }
             Err(error) => SourceState::Lost(error.to_string()),
         };

@@ -72,8 +72,10 @@ pub struct Agent {
     news: bool,
     /// The last attempt to store failed.
     unsaved: bool,
-    /// Who removed something from an interface last (0 = a rule).
-    culprits: HashMap<u32, String>,
+    /// When everything is looked at since something moved elsewhere.
+    sweep: Option<Instant>,
+    /// When and by whom something was removed last from an interface of ours (0 = a rule).
+    culprits: HashMap<u32, (Instant, String)>,
     notes: Vec<String>,
 }
 
@@ -116,6 +118,7 @@ impl Agent {
             started: Instant::now(),
             settled: None,
             pending: None,
+            sweep: None,
             news: true,
             unsaved: false,
             culprits: HashMap::new(),
@@ -179,16 +182,8 @@ impl Agent {
                     }
                     true
                 }
-                // Before the kernel's events, lest a flood of them keeps this look away for ever.
                 () = until(quiet) => self.look_again(),
-                wake = watch.next() => match wake {
-                    Ok(wake) => self.on_wake(&wake),
-                    Err(error) => {
-                        warn!("{error}; opened anew");
-                        watch = Watch::open(&mut self.kernel)?;
-                        true
-                    }
-                },
+                () = until(self.sweep) => true,
                 () = changes.changed() => {
                     self.read();
                     true
@@ -202,6 +197,15 @@ impl Agent {
                     self.read();
                     true
                 }
+                // Last, lest a flood of events keeps all else away for ever.
+                wake = watch.next() => match wake {
+                    Ok(wake) => self.on_wake(&wake),
+                    Err(error) => {
+                        warn!("{error}; opened anew");
+                        watch = Watch::open(&mut self.kernel)?;
+                        true
+                    }
+                },
             };
         }
         info!("ending; the network stays as it is");
@@ -240,6 +244,7 @@ impl Agent {
         let mut failures: Vec<Failure> = Vec::new();
         let mut contended = HashSet::new();
         self.pending = None;
+        self.sweep = None;
         for round in 0..=ROUNDS {
             let observed = self.kernel.observe()?;
             self.news |= self.reading.news();
@@ -275,8 +280,9 @@ impl Agent {
                 let left: Vec<Failure> = left.map(|s| Failure::unconfirmed(s, name)).collect();
                 failures.extend(left);
                 let fights = self.repairs.fights().filter(|step| asks_for(&pass.desired, step));
-                let mut fights: Vec<_> =
-                    fights.map(|s| Failure::contended(s, self.culprit(s), name)).collect();
+                let mut fights: Vec<_> = fights
+                    .map(|s| Failure::contended(s, self.culprit(s.ifindex().unwrap_or(0)), name))
+                    .collect();
                 fights.sort_by(|a, b| a.message.cmp(&b.message));
                 failures.extend(fights);
                 self.settle(pass, observed, &matches, &failures, contended);
@@ -298,6 +304,7 @@ impl Agent {
                     Ok(()) if undone(step) => repaired.push(step),
                     Ok(()) => {}
                     Err(error) => {
+                        self.repairs.refund(step);
                         let message = format!("{}: {}", step.words(name), error.source);
                         failures.push(Failure { message, contended: false, step: step.clone() });
                     }
@@ -351,10 +358,6 @@ impl Agent {
             }
             Err(_) => {}
         }
-    }
-
-    fn culprit(&self, step: &Step) -> Option<&str> {
-        self.culprits.get(&step.ifindex().unwrap_or(0)).map(String::as_str)
     }
 
     fn settle(

@@ -26,6 +26,10 @@ const MANY: usize = 16;
 const QUIET: Duration = Duration::from_millis(5);
 /// and after this long at the latest.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// So long after something moved on an interface that is none of ours everything is looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Who removed something so long ago has nothing to do with what is missing now.
+const MEMORY: Duration = Duration::from_secs(60);
 
 /// Whether `desired` asks for what `step` brings: if it did so before, somebody undid it.
 pub(super) fn asks_for(desired: &Desired, step: &Step) -> bool {
@@ -90,21 +94,27 @@ impl Agent {
     /// Puts back at once the addresses that are missing on the interfaces that `wake` names, with their routes, and takes
     /// note where to look thoroughly when it is quiet. True if everything must be looked at now.
     pub(super) fn on_wake(&mut self, wake: &Wake) -> bool {
-        for culprit in &wake.by {
-            self.culprits.insert(culprit.ifindex, culprit.to_string());
+        let now = Instant::now();
+        let Some(settled) = &self.settled else {
+            // Nothing is known to work towards yet; the next complete pass may change that.
+            Pending::merge(&mut self.pending, None, now);
+            return false;
+        };
+        let wanted = &settled.pass.desired.links;
+        for culprit in wake.by.iter().filter(|c| c.ifindex == 0 || wanted.contains_key(&c.ifindex)) {
+            self.culprits.insert(culprit.ifindex, (now, culprit.to_string()));
         }
-        let Some(settled) = &self.settled else { return true };
         if wake.lost {
             debug!("events were lost");
             return true;
         }
-        let wanted = &settled.pass.desired.links;
         let ours: BTreeSet<u32> = wake.links.iter().filter(|i| wanted.contains_key(i)).copied().collect();
-        let waits_for_others =
-            !settled.pass.desired.refused.is_empty() || !settled.pass.plan.findings.is_empty();
-        let everywhere = wake.all || (ours.len() < wake.links.len() && waits_for_others);
-        if everywhere || !ours.is_empty() {
-            Pending::merge(&mut self.pending, (!everywhere).then_some(&ours), Instant::now());
+        if wake.all || !ours.is_empty() {
+            Pending::merge(&mut self.pending, (!wake.all).then_some(&ours), now);
+        }
+        if ours.len() < wake.links.len() {
+            // What happens elsewhere may be in our way, or no longer: an address of ours, or a route.
+            self.sweep.get_or_insert(now + SWEEP);
         }
         if ours.is_empty() {
             return false;
@@ -124,7 +134,11 @@ impl Agent {
         let known = |ifindex: &u32| Some((*ifindex, settled.observed.links.get(ifindex)?.clone()));
         let observed =
             Observed { links: links.iter().filter_map(known).collect(), addresses, ..Observed::default() };
-        let mut steps = self.plan_links(settled, &observed).steps;
+        let Plan { mut steps, owned, .. } = self.plan_links(settled, &observed);
+        if owned.is_some() {
+            // Something must be stored first.
+            return Ok(true);
+        }
         let bare: BTreeSet<u32> = steps
             .iter()
             .filter_map(|step| match step {
@@ -215,12 +229,19 @@ impl Agent {
                 Err(error) if error.kind() == ErrorKind::Exists => {}
                 Err(error) => {
                     debug!("{error}");
+                    self.repairs.refund(step);
                     good = false;
                 }
             }
         }
         self.log_repairs(&done, &observed.links);
         good
+    }
+
+    /// Who removed something from this interface (0 = a rule) a short time ago.
+    pub(super) fn culprit(&self, ifindex: u32) -> Option<&str> {
+        let (when, who) = self.culprits.get(&ifindex)?;
+        (when.elapsed() < MEMORY).then_some(who)
     }
 
     /// One line for every interface that was repaired (0 = rules), and who made it necessary.
@@ -232,7 +253,7 @@ impl Agent {
         }
         for (ifindex, words) in done {
             let what = if ifindex == 0 { "rules".to_owned() } else { name_of(links, ifindex) };
-            let by = self.culprits.get(&ifindex).map_or_else(String::new, |c| format!(" (removed by {c})"));
+            let by = self.culprit(ifindex).map_or_else(String::new, |c| format!(" (removed by {c})"));
             warn!("repaired {what}: {}{by}", words.join(", "));
         }
     }

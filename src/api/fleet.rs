@@ -138,7 +138,7 @@ impl<'a> Fleet<'a> {
         problems.sort();
         problems.dedup();
         let incomplete = self.objects.incomplete || !self.objects.undecodable.is_empty();
-        Assignment { node: node.clone(), pools, ports, problems, incomplete }
+        Assignment { node: node.clone(), pools, ports, problems, incomplete, alone: self.only_one() }
     }
 
     /// The slice of `pool` for `node`; an error says why what the pool says must not be used.

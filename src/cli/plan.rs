@@ -184,12 +184,13 @@ impl Dry {
             reading.take(Ok(Word::of(&input::read(manifests)?, &config.node)));
             reading.refresh_pods();
         }
-        let (assignment, _) =
-            reading.assignment(state).unwrap_or_else(|| (Assignment::empty(config.node.clone()), None));
+        let heard = reading.assignment(state).map(|(assignment, _)| assignment);
+        let unheard = heard.is_none();
+        let assignment = heard.unwrap_or_else(|| Assignment::empty(config.node.clone()));
         let source = reading.source_state().clone();
         let matches = snapshot.matches(config);
         let now = now();
-        let pass = engine::pass(&Inputs {
+        let mut pass = engine::pass(&Inputs {
             bindings: &config.bindings,
             numbers: &config.numbers,
             quarantine: config.quarantine,
@@ -201,6 +202,10 @@ impl Dry {
             pods: reading.pods(),
             now,
         });
+        if unheard {
+            // The agent touches nothing before it heard something.
+            pass.plan.steps.clear();
+        }
         let facts = Facts {
             bindings: &config.bindings,
             assignment: &assignment,

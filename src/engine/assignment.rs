@@ -22,6 +22,9 @@ pub struct Assignment {
     /// A part of the source could not be read: what is missing may be there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub incomplete: bool,
+    /// Nothing speaks of any other node, so that this one was taken for the only one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
 }
 
 /// A pool, and what it gives to this node.
@@ -86,11 +89,21 @@ pub struct Problem {
     pub message: String,
 }
 
+const NO_NODES: &str = "there were other nodes, and nothing speaks of them any more: bring the Node objects back, or give \
+     the pools as `dpu-ipam split` prints them";
+
 impl Assignment {
     /// The assignment of a node of which nothing was ever heard.
     #[must_use]
     pub fn empty(node: NodeName) -> Self {
-        Self { node, pools: Vec::new(), ports: Vec::new(), problems: Vec::new(), incomplete: false }
+        Self {
+            node,
+            pools: Vec::new(),
+            ports: Vec::new(),
+            problems: Vec::new(),
+            incomplete: false,
+            alone: false,
+        }
     }
 
     /// This word, completed by what `previous` said of pools in use and of ports and this one no longer says.
@@ -98,6 +111,8 @@ impl Assignment {
     /// A pool `in_use` that lost its slice (pool deleted, status cleared, object not usable) keeps the slice that it had,
     /// and its [`Standing`] tells why; a port that is gone stays. Only a slice that is *said* to be another one replaces
     /// the old one. Pools that nobody uses are forgotten with their absence.
+    ///
+    /// That nobody speaks of other nodes any more makes nobody the only one: every node would take the first slice.
     #[must_use]
     pub fn succeed(mut self, previous: &Self, in_use: &BTreeSet<PoolRef>) -> Self {
         let absent = if self.incomplete {
@@ -105,6 +120,13 @@ impl Assignment {
         } else {
             Standing::Gone
         };
+        if self.alone && !previous.alone && previous.pools.iter().any(|p| p.slice.is_some()) {
+            self.alone = false;
+            for pool in &mut self.pools {
+                pool.slice = None;
+                pool.standing = Standing::Unusable(NO_NODES.to_owned());
+            }
+        }
         for old in previous.pools.iter().filter(|p| p.slice.is_some() && in_use.contains(&p.pool)) {
             match self.pools.iter_mut().find(|p| p.pool == old.pool) {
                 None => {

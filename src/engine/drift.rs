@@ -38,6 +38,13 @@ impl Repairs {
         true
     }
 
+    /// Takes back that `step` was admitted: the kernel refused it, so nobody undid anything.
+    pub fn refund(&mut self, step: &Step) {
+        if let Some(bucket) = self.buckets.get_mut(step) {
+            bucket.tokens = (bucket.tokens + 1).min(BURST);
+        }
+    }
+
     /// The repairs that somebody undid too often, also in the moments in which they hold.
     pub fn fights(&self) -> impl Iterator<Item = &Step> {
         self.buckets.iter().filter(|(_, bucket)| bucket.fight).map(|(step, _)| step)

@@ -182,7 +182,7 @@ pub fn allot(inputs: &Inputs<'_>, book: &LeaseBook) -> (LeaseBook, Vec<Grant>) {
         // A clock that was set back must not make addresses rest for years.
         .map(|q| Quarantined { lease: q.lease.clone(), until: q.until.min(rest_until) })
         .collect();
-    let mut round = Round::new(inputs, &resting);
+    let mut round = Round::new(inputs, book, &resting);
     let wishes = pair(book, bindings, assignment);
 
     let mut grants: Vec<Option<Grant>> = wishes.iter().map(|wish| round.keep(wish)).collect();
@@ -256,7 +256,8 @@ fn pair<'a>(book: &'a LeaseBook, bindings: &'a [Binding], assignment: &'a Assign
 /// The state of one allotment.
 struct Round<'a> {
     inputs: &'a Inputs<'a>,
-    resting: HashMap<IpAddr, &'a Lease>,
+    /// Who has or had an address: none but this one may have it, unless it is kept.
+    before: HashMap<IpAddr, &'a Lease>,
     reclaim: HashMap<&'a BindingName, Vec<&'a Lease>>,
     /// Addresses on interfaces of this machine, whoever put them there. Only asked where something new is leased.
     standing: OnceCell<HashMap<IpAddr, u32>>,
@@ -266,14 +267,14 @@ struct Round<'a> {
 }
 
 impl<'a> Round<'a> {
-    fn new(inputs: &'a Inputs<'a>, resting: &'a [Quarantined]) -> Self {
+    fn new(inputs: &'a Inputs<'a>, book: &'a LeaseBook, resting: &'a [Quarantined]) -> Self {
         let mut reclaim: HashMap<_, Vec<_>> = HashMap::new();
         for q in resting {
             reclaim.entry(&q.lease.binding).or_default().push(&q.lease);
         }
         Self {
             inputs,
-            resting: resting.iter().map(|q| (q.lease.address, &q.lease)).collect(),
+            before: resting.iter().map(|q| &q.lease).chain(&book.leases).map(|l| (l.address, l)).collect(),
             reclaim,
             standing: OnceCell::new(),
             taken: HashMap::new(),
@@ -298,17 +299,19 @@ impl<'a> Round<'a> {
         if let Some(pod) = self.inputs.pods.get(&address) {
             return Some(format!("a Pod ({pod})"));
         }
-        if let Some(resting) = self.resting.get(&address).filter(|l| l.binding != *self.name(binding)) {
-            return Some(format!("binding {} until its quarantine ends", resting.binding));
-        }
         let observed = self.inputs.observed;
         let standing = || observed.addresses.iter().map(|a| (a.address.addr(), a.ifindex)).collect();
-        let ifindex = self.standing.get_or_init(standing).get(&address)?;
-        let own = matches!(self.inputs.matches.get(self.name(binding)), Some(Match::Found(sf)) if sf.ifindex == *ifindex);
-        let link = self.inputs.observed.links.get(ifindex);
-        (!own).then(|| {
-            format!("interface {}", link.map_or_else(|| ifindex.to_string(), |l| l.name.to_string()))
-        })
+        let ifindex = self.standing.get_or_init(standing).get(&address);
+        let found = self.inputs.matches.get(self.name(binding));
+        let own = matches!((found, ifindex), (Some(Match::Found(sf)), Some(i)) if sf.ifindex == *i);
+        if own {
+            return None;
+        }
+        if let Some(before) = self.before.get(&address).filter(|l| l.binding != *self.name(binding)) {
+            return Some(format!("binding {} until its quarantine ends", before.binding));
+        }
+        let link = |i: &u32| observed.links.get(i).map_or_else(|| i.to_string(), |l| l.name.to_string());
+        ifindex.map(|i| format!("interface {}", link(i)))
     }
 
     /// The lease that is held and still fits the wish; also the lease of a wish that cannot be resolved now.
@@ -399,11 +402,12 @@ impl<'a> Round<'a> {
             let from = self.cursor.get(pool).copied().unwrap_or(0);
             want.slice
                 .free_from(from)
-                .find(|a| !self.resting.contains_key(a) && self.holder(*a, wish.binding).is_none())
+                .find(|a| !self.before.contains_key(a) && self.holder(*a, wish.binding).is_none())
         });
         let Some(address) = found else {
             let capacity = want.slice.capacity();
-            let resting = self.resting.keys().filter(|a| want.slice.usable(**a)).count();
+            let rests = |a: &&IpAddr| want.slice.usable(**a) && !self.taken.contains_key(a);
+            let resting = self.before.keys().filter(rests).count();
             let trouble = Trouble::Exhausted { pool: pool.clone(), capacity, resting };
             return self.fall_back(wish, trouble);
         };

@@ -249,7 +249,9 @@ impl Draft<'_> {
             // The flag cannot be changed on a living address, but the route that it stands for can come and go.
             match &want.subnet_route {
                 Some(route) if link.up && !view.reaches(route) => self.route(route, view),
-                None if view.owned.has(there, view.numbers) => {
+                None if view.owned.has(there, view.numbers)
+                    && !foreign_subnet(want.address, present, view) =>
+                {
                     let stray = kernel_subnet_routes(link.ifindex, want.address, view);
                     self.del_routes.extend(stray.map(|r| Step::DelSubnetRoute(r.clone())));
                 }
@@ -402,6 +404,12 @@ fn kernel_subnet_routes<'a>(
             && r.dst == address.trunc()
             && r.gateway.is_none()
     })
+}
+
+/// Whether the kernel's route to the subnet of `address` belongs to an address of somebody else.
+fn foreign_subnet(address: IpNet, present: &[&Address], view: &View<'_>) -> bool {
+    let same = |a: &&&Address| a.address.trunc() == address.trunc() && !a.noprefixroute;
+    present.iter().filter(same).any(|a| !view.owned.has(a, view.numbers))
 }
 
 /// Whether `route` stands in for the kernel's to the subnet of a wanted address, and the kernel's is not there itself.

@@ -77,7 +77,7 @@ impl Refusal {
         match Errno::from_raw(self.errno) {
             Errno::EEXIST => ErrorKind::Exists,
             Errno::ESRCH | Errno::ENOENT | Errno::EADDRNOTAVAIL => ErrorKind::NotFound,
-            Errno::EPERM | Errno::EACCES => ErrorKind::PermissionDenied,
+            Errno::EPERM => ErrorKind::PermissionDenied,
             Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::ENETDOWN => ErrorKind::Unreachable,
             Errno::ENODEV | Errno::ENXIO => ErrorKind::NoSuchDevice,
             Errno::EINVAL => ErrorKind::Invalid,

@@ -63,15 +63,14 @@ impl NvIpamStore {
         &self.reserved
     }
 
-    /// Reads the file if it changed. No file means that nv-ipam does not run here: no reservations.
+    /// Reads the file if it changed. No file means that nv-ipam does not run here: no reservations. A file that was there
+    /// and is gone is an error.
     ///
     /// # Errors
     /// The file cannot be read or understood; [`Self::reserved`] keeps what it had.
     pub fn refresh(&mut self) -> Result<&Reserved, NvIpamError> {
         let stamp = match fs::metadata(&self.path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                self.stamp = None;
-                self.reserved.clear();
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.stamp.is_none() => {
                 return Ok(&self.reserved);
             }
             Err(source) => return Err(NvIpamError::Read { path: self.path.clone(), source }),
