@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use dpu_ipam::{
     api::{self, Fleet, Objects, manifest},
@@ -109,6 +109,24 @@ fn without_node_objects_the_node_is_the_only_one() {
     for node in ["dpu-1", "dpu-7"] {
         assert_eq!(slices(&assignment(&objects, node)), ["CIDRPool/example-pool1 192.168.0.1"]);
     }
+}
+
+#[test]
+fn nodes_that_vanish_make_nobody_the_only_one() {
+    let pool = guide("ipam-subnet.yaml");
+    let with_nodes = assignment(&objects(&[&pool, NODES]), "dpu-2");
+    assert_eq!(slices(&with_nodes), ["IPPool/example-pool1 192.168.1.1"]);
+    let in_use = with_nodes.pools.iter().map(|p| p.pool.clone()).collect();
+    let alone = assignment(&objects(&[&pool]), "dpu-2");
+    assert_eq!(slices(&alone), ["IPPool/example-pool1 192.168.0.1"], "taken for itself it would be");
+    let kept = alone.clone().succeed(&with_nodes, &in_use);
+    assert_eq!(kept.pools[0].slice, with_nodes.pools[0].slice);
+    assert!(matches!(&kept.pools[0].standing, Standing::Unusable(why) if why.contains("Node objects")));
+    // The same again changes nothing, and a pool that nobody uses yet gives nothing.
+    assert_eq!(alone.clone().succeed(&kept, &in_use), kept);
+    assert_eq!(alone.clone().succeed(&with_nodes, &BTreeSet::new()).pools[0].slice, None);
+    // Who was alone from the beginning stays so.
+    assert_eq!(alone.clone().succeed(&alone, &in_use), alone);
 }
 
 const STANDING: &str = "

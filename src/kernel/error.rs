@@ -17,14 +17,6 @@ pub struct KernelError {
     pub source: Failure,
 }
 
-impl KernelError {
-    /// Whether the same call can succeed a moment later without anybody changing anything.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        matches!(self.source, Failure::Lost | Failure::Interrupted)
-    }
-}
-
 /// What happened to a request.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
