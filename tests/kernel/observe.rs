@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dpu_ipam::{
-    kernel::Kernel,
+    kernel::{Failure, Kernel},
     model::{Observed, TABLE_MAIN},
 };
 
@@ -263,7 +263,9 @@ fn under_change_a_dump_is_complete_or_an_error() {
                             200
                         );
                     }
-                    Err(error) => assert!(error.is_transient(), "{error}"),
+                    Err(error) => {
+                        assert!(matches!(error.source, Failure::Lost | Failure::Interrupted), "{error}");
+                    }
                 }
             }
             done.store(true, std::sync::atomic::Ordering::Relaxed);
