@@ -165,6 +165,8 @@ pub enum Origin {
     Current,
     /// The generation before: the current one is missing or unusable.
     Previous,
+    /// A state of ours that was put aside, as the agent ran under another identity meanwhile.
+    Sidelined,
 }
 
 /// A stored file that was not used, and where it is now.
@@ -325,7 +327,11 @@ fn find(
             Err(reason) => refuse(generation, reason),
         }
     }
-    Found { state: State::empty(identity.clone(), boot_id.to_owned()), origin: Origin::Nothing, bytes: None }
+    // A start under a wrong name (a host name that came late) put our own state aside.
+    let aside = file::sidelined(dir).find_map(|bytes| usable(&bytes).ok());
+    let origin = if aside.is_some() { Origin::Sidelined } else { Origin::Nothing };
+    let state = aside.unwrap_or_else(|| State::empty(identity.clone(), boot_id.to_owned()));
+    Found { state, origin, bytes: None }
 }
 
 /// The stored state as ours.

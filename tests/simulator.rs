@@ -639,7 +639,8 @@ impl Cluster {
                 // Another binding in the place of one that goes with it.
                 let node = &mut self.nodes[*n];
                 if let Some(old) = node.bindings.get_mut(*which) {
-                    old.name = format!("new{which}").parse().unwrap();
+                    let sf = old.sf.netdev.as_ref().unwrap();
+                    old.name = format!("new-{sf}").parse().unwrap();
                 }
             }
         }

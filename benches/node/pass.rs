@@ -29,6 +29,7 @@ spec: {subnet: 10.0.0.0/16, perNodeBlockSize: 2000, gateway: 10.0.0.1, routes: [
 ";
 
 pub(crate) fn run(ns: &Netns, links: &[Link]) {
+    isolated(ns, links);
     let machine = Machine::new(links, |_| "pool: {name: pool1}, isolation: none".to_owned(), POOL);
     for up in [false, true] {
         let (mut ours, mut ip) = (Vec::new(), Vec::new());
@@ -42,7 +43,7 @@ pub(crate) fn run(ns: &Netns, links: &[Link]) {
             verify();
         }
         table(
-            &format!("cold start, {LINKS} SFs{}", if up { ", with link up" } else { "" }),
+            &format!("cold start, {LINKS} SFs not isolated{}", if up { ", with link up" } else { "" }),
             1,
             &[("dpu-ipam run --once, as a process", median(ours)), ("ip -batch, as a process", median(ip))],
         );
@@ -51,11 +52,59 @@ pub(crate) fn run(ns: &Netns, links: &[Link]) {
     store(&machine);
 }
 
+/// As SFs of one subnet are by default: each with a table and a rule of its own. (`ip` cannot set the ARP settings.)
+fn isolated(ns: &Netns, links: &[Link]) {
+    let machine = Machine::new(links, |_| "pool: {name: pool1}".to_owned(), POOL);
+    let mut batch = String::new();
+    for (n, link) in links.iter().enumerate() {
+        let (host, name) = (address(n), &link.name);
+        writeln!(batch, "addr add {host}/16 brd + dev {name} noprefixroute").unwrap();
+    }
+    for (n, link) in links.iter().enumerate() {
+        let (host, name, table, metric) = (address(n), &link.name, 20_000 + n, 2000 + n);
+        let tail = format!("dev {name} src {host} proto {OURS}");
+        writeln!(batch, "route add 10.0.0.0/16 {tail} metric {metric}").unwrap();
+        writeln!(batch, "route add 10.0.0.0/16 {tail} metric 2000 table {table}").unwrap();
+        writeln!(batch, "route add 20.0.0.0/8 via 10.0.0.1 {tail} metric {metric}").unwrap();
+        writeln!(batch, "route add default via 10.0.0.1 {tail} metric 2000 table {table}").unwrap();
+    }
+    for n in 0..links.len() {
+        let (host, table) = (address(n), 20_000 + n);
+        writeln!(batch, "rule add from {host} lookup {table} priority 20000 protocol {OURS}").unwrap();
+    }
+    let (mut ours, mut ip) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        for (contender, times) in [&mut ours, &mut ip].into_iter().enumerate() {
+            clean(ns, links, false);
+            machine.forget();
+            times.push(timed(|| match contender {
+                0 => assert!(machine.command(&["run", "--once"]).status().unwrap().success()),
+                _ => ns.ip_batch(&batch),
+            }));
+            let observed = Kernel::open().unwrap().observe().unwrap();
+            assert_eq!(observed.routes.iter().filter(|r| r.protocol == OURS).count(), 4 * LINKS);
+            assert_eq!(observed.rules.iter().filter(|r| r.protocol == OURS).count(), LINKS);
+        }
+    }
+    clean(ns, links, false);
+    table(
+        &format!("cold start, {LINKS} SFs of one subnet, isolated"),
+        1,
+        &[("dpu-ipam run --once, as a process", median(ours)), ("ip -batch, as a process", median(ip))],
+    );
+}
+
+/// The address that the `n`th SF gets.
+fn address(n: usize) -> String {
+    format!("10.0.{}.{}", (n + 2) / 256, (n + 2) % 256)
+}
+
 fn clean(ns: &Netns, links: &[Link], down: bool) {
     let mut kernel = Kernel::open().unwrap();
-    let all = kernel.observe().unwrap().addresses;
-    let ipv4 = all.into_iter().filter(|a| a.ifindex != 1 && a.address.addr().is_ipv4());
-    let steps: Vec<_> = ipv4.map(Step::DelAddress).collect();
+    let observed = kernel.observe().unwrap();
+    let rules = observed.rules.into_iter().filter(|r| r.protocol == OURS).map(Step::DelRule);
+    let ipv4 = observed.addresses.into_iter().filter(|a| a.ifindex != 1 && a.address.addr().is_ipv4());
+    let steps: Vec<_> = rules.chain(ipv4.map(Step::DelAddress)).collect();
     assert!(kernel.apply(&steps, OURS).iter().all(Result::is_ok));
     if down {
         let lines = links.iter().map(|link| format!("link set {} down\n", link.name));
@@ -80,8 +129,7 @@ fn batch(links: &[Link], up: bool) -> String {
         writeln!(batch, "link set {} up", link.name).unwrap();
     }
     for (n, link) in links.iter().enumerate() {
-        let n = n + 2;
-        writeln!(batch, "addr add 10.0.{}.{}/16 brd + dev {}", n / 256, n % 256, link.name).unwrap();
+        writeln!(batch, "addr add {}/16 brd + dev {}", address(n), link.name).unwrap();
     }
     for (n, link) in links.iter().enumerate() {
         let metric = 2000 + n;

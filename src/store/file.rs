@@ -38,7 +38,7 @@ impl Generation {
 
     /// Moves it to `state.json.sidelined-1`; those that are there move up, and only the oldest is lost.
     pub(super) fn sideline(self, dir: &Path) -> Result<PathBuf, StoreError> {
-        let place = |n: u32| dir.join(format!("state.json.sidelined-{n}"));
+        let place = |n| sidelined_path(dir, n);
         for n in (1..SIDELINED).rev() {
             match fs::rename(place(n), place(n + 1)) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -51,6 +51,15 @@ impl Generation {
         fs::rename(&path, place(1)).map_err(StoreError::io("move", &path))?;
         Ok(place(1))
     }
+}
+
+/// What was put aside, the newest first, as far as it can be read.
+pub(super) fn sidelined(dir: &Path) -> impl Iterator<Item = Vec<u8>> {
+    (1..=SIDELINED).filter_map(move |n| fs::read(sidelined_path(dir, n)).ok())
+}
+
+fn sidelined_path(dir: &Path, n: u32) -> PathBuf {
+    dir.join(format!("state.json.sidelined-{n}"))
 }
 
 /// One operation of [`replace`].

@@ -262,3 +262,17 @@ fn how_long_a_save_of_1000_leases_takes() {
         times[10], times[0]
     );
 }
+
+#[test]
+fn a_start_under_a_wrong_name_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    Store::open(dir.path()).unwrap().save(&state(7)).unwrap();
+    let late = Identity { node: "localhost".parse().unwrap(), ..identity() };
+    let mut store = Store::open(dir.path()).unwrap();
+    let loaded = store.load(&late, "boot-1");
+    assert_eq!((loaded.origin, loaded.sidelined.len()), (Origin::Nothing, 1), "nothing of another is used");
+    store.save(&loaded.state).unwrap();
+    drop(store);
+    let loaded = Store::open(dir.path()).unwrap().load(&identity(), "boot-1");
+    assert_eq!((loaded.origin, &loaded.state), (Origin::Sidelined, &state(7)));
+}

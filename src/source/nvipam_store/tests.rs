@@ -51,7 +51,7 @@ fn what_is_damaged_is_refused() {
 }
 
 #[test]
-fn an_error_keeps_what_was_read_and_absence_ends_it() {
+fn neither_an_error_nor_absence_ends_what_was_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
     let mut store = NvIpamStore::new(path.clone());
@@ -72,7 +72,9 @@ fn an_error_keeps_what_was_read_and_absence_ends_it() {
     replace(STORE);
     assert_eq!(store.refresh().unwrap(), &expected());
     fs::remove_file(&path).unwrap();
-    assert_eq!(store.refresh().unwrap().len(), 0);
+    assert!(matches!(store.refresh(), Err(NvIpamError::Read { .. })), "perhaps only unmounted");
+    assert_eq!(store.reserved(), &expected());
+    assert_eq!(NvIpamStore::new(path.clone()).refresh().unwrap().len(), 0, "with the next start it is absent");
     fs::create_dir(&path).unwrap();
     assert!(matches!(store.refresh(), Err(NvIpamError::Read { .. })));
 }
