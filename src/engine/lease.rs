@@ -393,8 +393,11 @@ impl<'a> Round<'a> {
         };
         let pool = &want.pool.pool;
         let name = self.name(wish.binding);
-        // An address moves with its binding from one pool to the next, as in a change of mode, where it still fits.
-        let before = wish.held.into_iter().chain(self.reclaim.get(name).into_iter().flatten().copied());
+        // What the binding had of this very pool comes back; else an address moves with its binding from one pool to the
+        // next, as in a change of mode, where it fits.
+        let (same, others): (Vec<&Lease>, Vec<&Lease>) =
+            self.reclaim.get(name).into_iter().flatten().partition(|l| l.pool == *pool);
+        let before = same.into_iter().chain(wish.held).chain(others);
         let again = before
             .map(|l| l.address)
             .find(|a| want.slice.usable(*a) && self.holder(*a, wish.binding).is_none());

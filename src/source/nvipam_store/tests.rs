@@ -74,7 +74,11 @@ fn neither_an_error_nor_absence_ends_what_was_read() {
     fs::remove_file(&path).unwrap();
     assert!(matches!(store.refresh(), Err(NvIpamError::Read { .. })), "perhaps only unmounted");
     assert_eq!(store.reserved(), &expected());
-    assert_eq!(NvIpamStore::new(path.clone()).refresh().unwrap().len(), 0, "with the next start it is absent");
+    assert_eq!(
+        NvIpamStore::new(path.clone()).refresh().unwrap().len(),
+        0,
+        "with the next start it is absent"
+    );
     fs::create_dir(&path).unwrap();
     assert!(matches!(store.refresh(), Err(NvIpamError::Read { .. })));
 }
