@@ -4,8 +4,9 @@ use std::{collections::HashMap, time::Duration};
 
 use crate::model::Step;
 
-/// So many repairs of one thing are made at once; it is no fight yet.
-const BURST: u32 = 10;
+/// So many repairs of one thing are made at once; it is no fight yet. (A single `ip address flush` removes ten times what
+/// comes back while it looks.)
+const BURST: u32 = 20;
 /// After the burst, one repair of the same thing per this time.
 const REFILL: Duration = Duration::from_secs(5);
 /// A fight is over when so many tokens are there again: one more than a fight that goes on ever gathers.
