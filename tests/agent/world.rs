@@ -228,7 +228,10 @@ impl World<'_> {
         for words in words {
             for mut item in self.ip_json(words).as_array_mut().unwrap().drain(..) {
                 let name = item["ifname"].clone();
-                // The kernel finds out about carriers and duplicates when it likes.
+                // The kernel finds out about carriers and duplicates when it likes; multicast comes with the carrier.
+                if item["type"] == "multicast" {
+                    continue;
+                }
                 item.as_object_mut().unwrap().remove("operstate");
                 if let Some(flags) = item["flags"].as_array_mut() {
                     flags.retain(|flag| flag != "NO-CARRIER" && flag != "LOWER_UP");
@@ -311,7 +314,8 @@ impl World<'_> {
         monitor.wait().unwrap();
         self.ip("addr del 127.0.0.8/32 dev lo");
         self.ip("addr del 127.0.0.9/32 dev lo");
-        read()[before..].lines().filter(|l| !l.contains("127.0.0.")).map(str::to_owned).collect()
+        let told = |line: &&str| !line.contains("127.0.0.") && !line.contains("multicast ff00::/8");
+        read()[before..].lines().filter(told).map(str::to_owned).collect()
     }
 }
 
