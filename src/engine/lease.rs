@@ -69,8 +69,6 @@ pub struct Grant {
     pub binding: usize,
     /// The lease, if there is one. It may be an older one that is kept although the present wish cannot be met.
     pub lease: Option<Lease>,
-    /// The address that the binding held until now, when the lease is another one.
-    pub moved_from: Option<IpAddr>,
     /// A default route was asked for by the chain, beside what the pool asks for.
     pub default_route: bool,
     /// Why the wish is not (wholly) met.
@@ -222,10 +220,8 @@ impl Wish<'_> {
     }
 
     fn grant(&self, lease: Option<Lease>, trouble: Option<Trouble>) -> Grant {
-        let moved_from =
-            self.held.map(|l| l.address).filter(|old| lease.as_ref().is_some_and(|l| l.address != *old));
         let default_route = self.want.as_ref().is_ok_and(|w| w.default_route);
-        Grant { binding: self.binding, lease, moved_from, default_route, trouble }
+        Grant { binding: self.binding, lease, default_route, trouble }
     }
 }
 
